@@ -17,8 +17,8 @@ use tokio::time::{Sleep, sleep};
 impl<S: Source> Waiting<S> {
     /// Returns a stream of the same items, in which each item waits for a cell.
     ///
-    /// One item is taken ahead. The end of the stream does not wait, and no cell is taken while there is no item. If the meter's time line ends before
-    /// the cell comes, as after a huge charge, the item waits until the meter is changed, and for up to a second longer.
+    /// One item is taken ahead. The end of the stream does not wait, and no cell is taken while there is no item. If a cell never comes, because of a
+    /// debt past the end of the meter's time line, its item waits until the debt is cancelled. The stream notices that within a second.
     ///
     /// ```
     /// use futures_util::{StreamExt, stream};
