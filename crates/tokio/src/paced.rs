@@ -2,6 +2,7 @@
 
 use crate::shared::SharedQueue;
 use crate::source::Source;
+use crate::wait_queue::POLL_INTERVAL;
 use crate::waiting::{AcquireOwned, Held, Waiting};
 use core::fmt;
 use futures_core::Stream;
@@ -11,11 +12,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use tokio::time::{Sleep, sleep};
 
 impl<S: Source> Waiting<S> {
     /// Returns a stream of the same items, in which each item waits for a cell.
     ///
-    /// One item is taken ahead. The end of the stream does not wait, and no cell is taken while there is no item.
+    /// One item is taken ahead. The end of the stream does not wait, and no cell is taken while there is no item. If a cell never comes, because of a
+    /// debt past the end of the meter's time line, its item waits until the debt is cancelled. The stream notices that within a second.
     ///
     /// ```
     /// use futures_util::{StreamExt, stream};
@@ -38,7 +41,7 @@ impl<S: Source> Waiting<S> {
     }
 
     /// Returns a sink for the same items, in which each item waits for a cell: it is ready when `sink` is ready and a cell is there. If the sink is
-    /// dropped before the item comes, the cell is given back.
+    /// dropped before the item comes, the cell is given back. If the cell never comes, the item waits as in [`pace_stream`](Self::pace_stream).
     ///
     /// ```
     /// use futures_util::{SinkExt, sink};
@@ -73,7 +76,7 @@ pin_project! {
         // The next item, which waits.
         item: Option<T::Item>,
         limiter: Waiting<S>,
-        wait: Option<AcquireOwned<S>>,
+        wait: Option<CellWait<S>>,
     }
 }
 
@@ -84,18 +87,37 @@ pin_project! {
         #[pin]
         sink: T,
         limiter: Waiting<S>,
-        wait: Option<AcquireOwned<S>>,
+        wait: Option<CellWait<S>>,
         // The cell for the next item.
         cell: Option<Held<Arc<SharedQueue<S>>, S>>,
     }
 }
 
-/// Waits for a cell. One cell is never above the burst.
-fn poll_cell<S: Source>(limiter: &Waiting<S>, wait: &mut Option<AcquireOwned<S>>, cx: &mut Context<'_>) -> Poll<()> {
-    let acquire = wait.get_or_insert_with(|| limiter.acquire_owned(1_u8));
-    ready!(Pin::new(acquire).poll(cx));
-    *wait = None;
-    Poll::Ready(())
+/// The wait for one cell.
+enum CellWait<S: Source> {
+    Queued(AcquireOwned<S>),
+    /// The meter's time line ends before the cell comes. Its debt may be cancelled, so the cell is asked for again after a while.
+    NeverYet(Pin<Box<Sleep>>),
+}
+
+/// Waits for a cell.
+fn poll_cell<S: Source>(limiter: &Waiting<S>, wait: &mut Option<CellWait<S>>, cx: &mut Context<'_>) -> Poll<()> {
+    loop {
+        match wait.get_or_insert_with(|| CellWait::Queued(limiter.acquire_owned(1_u8))) {
+            CellWait::Queued(acquire) => {
+                let acquired = ready!(acquire.0.poll::<S::Never>(cx, |_| Ok(())));
+                *wait = None;
+                if acquired.is_ok() {
+                    return Poll::Ready(());
+                }
+                *wait = Some(CellWait::NeverYet(Box::pin(sleep(POLL_INTERVAL))));
+            }
+            CellWait::NeverYet(pause) => {
+                ready!(pause.as_mut().poll(cx));
+                *wait = None;
+            }
+        }
+    }
 }
 
 impl<T: Stream, S: Source> PacedStream<T, S> {

@@ -311,12 +311,20 @@ impl<S: Source> SharedQueue<S> {
     /// Gives back the place of a waiter for `n` cells, or the cells.
     pub(crate) fn leave(&self, ticket: QueueTicket, n: u64) {
         crate::trace!(cells = n, "gives up");
-        self.change(|queue, source, now| queue.leave(source, ticket, n, now));
+        let now = self.shift.now();
+        let mut locked = self.lock();
+        if locked.queue.state(ticket) == WaiterState::Served {
+            locked = self.served(locked, now);
+        }
+        self.change(locked, now, |queue, source| queue.leave(source, ticket, n, now));
     }
 
-    /// Gives back cells that were taken and not used.
+    /// Gives back cells that were taken and not used. Waiters that are due are served before: a meter takes back at most its debt, which includes
+    /// their cells.
     pub(crate) fn give_back(&self, n: u64) {
-        self.change(|queue, source, now| queue.give_back(source, n, now));
+        let now = self.shift.now();
+        let locked = self.served(self.lock(), now);
+        self.change(locked, now, |queue, source| queue.give_back(source, n, now));
     }
 
     /// Changes the source between two serves: waiters that were due before the change get their cells from the unchanged source.
@@ -329,17 +337,17 @@ impl<S: Source> SharedQueue<S> {
 
     /// Serves the waiters that are due after a change of the source, and makes sure that the head wakes.
     pub(crate) fn refresh(&self) {
-        self.change(|queue, source, now| queue.refresh(source, now));
+        let now = self.shift.now();
+        self.change(self.lock(), now, |queue, source| queue.refresh(source, now));
     }
 
     pub(crate) fn set_catch_up(&self, bound: Duration) {
-        self.change(|queue, _, _| queue.catch_up = bound);
+        let now = self.shift.now();
+        self.change(self.lock(), now, |queue, _| queue.catch_up = bound);
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut WaitQueue<S>, &S, Instant) -> T) {
-        let now = self.shift.now();
-        let mut locked = self.lock();
-        let gone = change(&mut locked.queue, &self.source, now);
+    fn change<T>(&self, mut locked: Guard<'_, S>, now: Instant, change: impl FnOnce(&mut WaitQueue<S>, &S) -> T) {
+        let gone = change(&mut locked.queue, &self.source);
         self.release(self.served(locked, now));
         drop(gone);
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const BATCH: usize = 128;
 
 /// The shortest time between two looks at a meter that may be changed elsewhere.
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The part of the head's waiting time after which the meter is looked at again, if that is longer than the poll interval. So a wait of a year costs
 /// about 250 looks.

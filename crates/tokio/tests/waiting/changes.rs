@@ -91,6 +91,32 @@ async fn waiter_due_before_a_change_is_served() {
     }
 }
 
+/// Before the due waiter is served, the meter has no debt, so it would take nothing back.
+#[tokio::test(start_paused = true)]
+async fn returned_cells_count_after_due_waiters() {
+    let us = Duration::from_micros;
+    for is_refund in [true, false] {
+        let limiter = Waiting::new(adjustable("1/150us burst 2"));
+        limiter.acquire(2).await.unwrap();
+        let mut unread = ByHand::new(limiter.acquire(2));
+        assert!(unread.is_pending());
+        advance(us(350)).await;
+        assert_eq!(limiter.waiting(), 0, "served");
+        let mut due = ByHand::new(limiter.acquire(2));
+        assert!(due.is_pending());
+        advance(us(300)).await;
+        if is_refund {
+            limiter.refund(2);
+        } else {
+            drop(unread);
+        }
+        assert_eq!(due.poll(), Poll::Ready(Ok(())));
+        assert_eq!(limiter.try_acquire(2), Ok(()), "refund: {is_refund}");
+        // The timers go off at whole milliseconds.
+        advance(us(350)).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn reset_cancels_debt_of_waiters_due_before() {
     let table = KeyedMeter::<u8>::with_capacity(quota("1/600us"), 1).unwrap();

@@ -1,15 +1,16 @@
 //! Streams and sinks that wait for a cell an item.
 
-use crate::support::{ByHand, ms};
+use crate::support::{ByHand, ms, quota};
 use futures_util::{Sink, SinkExt, Stream, StreamExt, sink, stream};
-use ratelimit_meter_tokio::RateLimiter;
+use ratelimit_meter::GCRA;
+use ratelimit_meter_tokio::{RateLimiter, Waiting};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 fn every(interval: Duration) -> RateLimiter {
     RateLimiter::builder().initial(2).interval(interval).build()
@@ -45,6 +46,24 @@ async fn stream_takes_no_cell_before_an_item() {
     let mut next = ByHand::new(silent.next());
     assert!(next.is_pending());
     assert_eq!((limiter.waiting(), limiter.balance()), (0, 2));
+}
+
+/// The meter's time line ends before its debt has drained.
+#[tokio::test(start_paused = true)]
+async fn item_whose_cell_never_comes_waits() {
+    let limiter = Waiting::new(GCRA::from_quota(quota("1/s burst 2")).unwrap());
+    limiter.change(|meter| meter.charge(u64::MAX));
+    let mut paced = limiter.pace_stream(stream::iter(0..3));
+    let mut sink = limiter.pace_sink(sink::drain());
+    assert!(timeout(ms(100_000), paced.next()).await.is_err());
+    assert!(timeout(ms(100_000), sink.send(0)).await.is_err());
+    limiter.reset();
+    let start = Instant::now();
+    assert_eq!(paced.next().await, Some(0));
+    assert_eq!(sink.send(1).await, Ok(()));
+    assert!(start.elapsed() <= ms(1_000));
+    assert_eq!(paced.next().await, Some(1));
+    assert!(start.elapsed() >= ms(1_000), "a cell a second from here on");
 }
 
 #[tokio::test(start_paused = true)]
