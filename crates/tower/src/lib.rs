@@ -35,7 +35,7 @@
 //! A limit is [`Shared`] by all requests or [`PerKey`], of one quota, or two (`dual`), with [tiers](Limiter::tier) for plans. Its settings are
 //! [`named`](Limiter::named), [`cost`](Limiter::cost), [`only`](Limiter::only), [`methods`](Limiter::methods), [`allow`](Limiter::allow),
 //! [`refund_if`](Limiter::refund_if) and [`charge_if`](Limiter::charge_if) by the response, [`late`](Limiter::late) [charges](Charge) by the handler,
-//! [`dry_run`](Limiter::dry_run), [`quiet`](Limiter::quiet). Several limits are a tuple or a `Vec`:
+//! [`dry_run`](Limiter::dry_run), [`quiet`](Limiter::quiet). Several limits are a tuple or a `Vec`. Name each, because clients distinguish them by name:
 //!
 //! ```
 //! use http::Method;
