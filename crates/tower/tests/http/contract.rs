@@ -85,7 +85,7 @@ async fn r27_clones_share_meters_without_a_buffer() {
 }
 
 #[tokio::test]
-async fn denial_inside_of_a_concurrency_limit_holds_no_permit() {
+async fn denial_inside_a_concurrency_limit_holds_no_permit() {
     let mut inside = ConcurrencyLimit::new(RateLimitLayer::new(shared("1/h")).layer(Strict::default()), 1);
     let mut clone = inside.clone();
     for _ in 0..3 {
