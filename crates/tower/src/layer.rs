@@ -401,7 +401,7 @@ impl LayerSettings {
         Announcement::of(self.fields, self.nearest, positions)
     }
 
-    /// Gives an exempt request a charge, if others get one.
+    /// Gives an exempt request a charge that charges nothing, if a limit is late.
     #[inline]
     pub(crate) fn exempt<B>(&self, request: &mut Request<B>) -> Then {
         Charge::lend(&[], self.lends, request);

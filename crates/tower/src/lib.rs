@@ -35,7 +35,7 @@
 //! A limit is [`Shared`] by all requests or [`PerKey`], of one quota, or two (`dual`), with [tiers](Limiter::tier) for plans. Its settings are
 //! [`named`](Limiter::named), [`cost`](Limiter::cost), [`only`](Limiter::only), [`methods`](Limiter::methods), [`allow`](Limiter::allow),
 //! [`refund_if`](Limiter::refund_if) and [`charge_if`](Limiter::charge_if) by the response, [`late`](Limiter::late) [charges](Charge) by the handler,
-//! [`dry_run`](Limiter::dry_run), [`quiet`](Limiter::quiet). Several limits are a tuple or a `Vec`:
+//! [`dry_run`](Limiter::dry_run), [`quiet`](Limiter::quiet). Several limits are a tuple or a `Vec`. Name each, because clients distinguish them by name:
 //!
 //! ```
 //! use http::Method;
@@ -66,7 +66,7 @@
 //! | body limit, handler | |
 //!
 //! In axum, `.layer` calls further down wrap those above them, and `route_layer` lets requests that match no route go uncounted. `ServiceBuilder` reads
-//! from the top. The layer belongs outside of `ConcurrencyLimit` and `Buffer`.
+//! from the top. The layer belongs inside of `ConcurrencyLimit` and `Buffer`; see [`RateLimit`].
 //!
 //! A denial has the type of body of the inner service. Some layers, such as tower-http's `RequestBodyLimitLayer`, `CompressionLayer` and `TraceLayer`, have
 //! a type of body of their own. Inside of a limit in one `ServiceBuilder`, they fail to compile: "the trait bound `ResponseBody<..>: From<Bytes>` is not

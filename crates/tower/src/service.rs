@@ -20,8 +20,9 @@ use tower_service::Service;
 /// Decides before each call of an inner service; made by [`RateLimitLayer`].
 ///
 /// It is ready when the inner service is: a limit never makes it pending, since readiness does not belong to one request, and a pending limit would
-/// stall all keys. A denied request leaves the inner service ready and uncalled, with the permit it may have reserved, until the next call. So
-/// put this layer outside of `ConcurrencyLimit` and `Buffer`.
+/// stall all keys. A denied request leaves the inner service ready and uncalled, with the permit it may have reserved, until the next call or its drop.
+/// axum, tonic and hyper-util drop a clone after each request. Elsewhere, put this layer inside of `ConcurrencyLimit` and `Buffer`, so that a
+/// denial holds no permit.
 pub struct RateLimit<S, L, R = Problem, H = ()> {
     inner: S,
     layer: Arc<RateLimitLayer<L, R, H>>,

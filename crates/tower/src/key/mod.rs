@@ -25,24 +25,27 @@ use std::net::IpAddr;
 ///
 /// A tuple of keys is one key with all their parts: `(ExtensionKey::<UserId>::new(), MatchedPath::new())` limits each user on each route.
 ///
+/// A key of your own can be the user of a request or, without a user, the address of its client:
+///
 /// ```
-/// use ratelimit_meter_tower::{Head, Key, KeyWriter, NoKey, PerKey};
+/// use ratelimit_meter_tower::{Head, Key, KeyWriter, NoKey, PeerIp, PerKey};
 ///
-/// #[derive(Clone)]
-/// struct Login { name: String } // such as `alice@example.com`, which an outer layer has found
+/// #[derive(Clone, Hash)]
+/// struct User { name: String } // which an outer layer has found
 ///
-/// struct Tenant;
+/// struct UserOrAddress { address: PeerIp }
 ///
-/// impl Key for Tenant {
+/// impl Key for UserOrAddress {
 ///     fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
-///         let login = head.extensions().get::<Login>().ok_or(NoKey)?;
-///         let (_, tenant) = login.name.split_once('@').ok_or(NoKey)?;
-///         key.text(tenant);
+///         match head.extensions().get::<User>() {
+///             Some(user) => key.text(&user.name),
+///             None => self.address.find(head, key)?,
+///         }
 ///         Ok(())
 ///     }
 /// }
 ///
-/// let limit = PerKey::new(Tenant, "100/min".parse()?, 10_000)?;
+/// let limit = PerKey::new(UserOrAddress { address: PeerIp::new() }, "100/min".parse()?, 10_000)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Key: Send + Sync {

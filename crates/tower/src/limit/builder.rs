@@ -179,6 +179,9 @@ impl<K: Key> Limiter<ByKey<K>> {
     /// Adds a tier: another quota in the same table, for the keys that [`tier_by`](Self::tier_by) puts there. Up to 16 in all. A key that
     /// changes tiers keeps its debts.
     ///
+    /// For more than 16 quotas, such as one for each customer, let the [`cost`](Self::cost) differ instead: at `60000/min`, a request of a customer that
+    /// may send 100 a minute costs 600.
+    ///
     /// Builds a new table, with all keys idle, so add tiers before the limit counts requests.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use crate::support::{Body, request, shared};
 use core::convert::Infallible;
 use core::future::{Ready, poll_fn, ready};
 use core::task::{Context, Poll};
+use futures_util::FutureExt;
 use http::{Request, Response};
 use ratelimit_meter_tower::{RateLimit, RateLimitLayer, Shared};
 use tower::limit::ConcurrencyLimit;
@@ -81,6 +82,29 @@ async fn r27_clones_share_meters_without_a_buffer() {
     assert_eq!(admitted, 3);
     let another = RateLimitLayer::new(shared("3/h")).layer(Strict::default());
     assert_eq!(another.oneshot(request()).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn denial_inside_a_concurrency_limit_holds_no_permit() {
+    let mut inside = ConcurrencyLimit::new(RateLimitLayer::new(shared("1/h")).layer(Strict::default()), 1);
+    let mut clone = inside.clone();
+    for _ in 0..3 {
+        for service in [&mut inside, &mut clone] {
+            let ready = service.ready().now_or_never().expect("a free permit").unwrap();
+            ready.call(request()).await.unwrap();
+        }
+    }
+    // Outside of it, the permit is held until the service that denied is called again, or dropped.
+    let strict = ConcurrencyLimit::new(Strict::default(), 1);
+    let mut outside = RateLimitLayer::new(shared("1/h")).layer(strict);
+    for expected in [200, 429] {
+        let response = outside.ready().await.unwrap().call(request()).await.unwrap();
+        assert_eq!(response.status(), expected);
+    }
+    let mut clone = outside.clone();
+    assert!(clone.ready().now_or_never().is_none());
+    drop(outside);
+    assert!(clone.ready().now_or_never().is_some());
 }
 
 /// Clones a service in each of its states, and calls each clone after it was ready.

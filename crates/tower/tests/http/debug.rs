@@ -10,7 +10,7 @@ use ratelimit_meter_tokio::Patience;
 use ratelimit_meter_tower::{
     Answer, Asked, BearerKey, BoxLimit, ByKey, Charge, ChargeDenied, ClientError, ClientIp, Distributed, Empty,
     Everyone, ExtensionKey, Fields, Grpc, Head, HeaderKey, InvalidLimit, InvalidNet, Key, KeyWriter, Limit, Limiter,
-    MatchedPath, MethodKey, Metrics, Net, NoKey, Observe, OnNoKey, OnStoreFailure, PaceLayer, PeerIp, PerKey,
+    MatchedPath, MethodKey, Metrics, Net, NoKey, Observe, OnNoKey, OnStoreFailure, Once, PaceLayer, PeerIp, PerKey,
     PolicyDecision, PoliteLayer, Problem, QueueLayer, RateLimitLayer, Reason, RemoteMeter, Reset, ResponseHead, Shared,
     StoreFailed, Text, TierName, key_fn, respond_fn,
 };
@@ -131,6 +131,7 @@ async fn debug_of_waiting_layers_has_the_limit() {
     assert_line(&polite, "origins: 0");
     assert_line(&polite.layer("inner"), "Polite { inner: \"inner\", layer: PoliteLayer");
     assert_line(&ClientError::<()>::Impatient { wait: Duration::ZERO }, "Impatient");
+    assert_line(&Once(()), "Once(())");
 }
 
 #[derive(Clone)]
