@@ -25,6 +25,8 @@ fn parse_with(name: &[u8], is_port: fn(&str) -> bool) -> Option<IpAddr> {
         return None;
     }
     let text = std::str::from_utf8(name).ok()?.trim_matches(['"', ' ', '\'']);
+    // Java writes a slash between the name of a host, which may be empty, and its address.
+    let text = text.strip_prefix('/').unwrap_or(text);
     let bare = match text.strip_prefix('[') {
         Some(rest) => {
             let (address, port) = rest.split_once(']')?;
@@ -155,6 +157,8 @@ mod tests {
             ("2001:DB8::1", "2001:db8::1"),
             ("[::ffff:192.0.2.1]:80", "192.0.2.1"),
             ("192.0.2.1:50000:X0", "192.0.2.1"),
+            ("/192.0.2.1:50000", "192.0.2.1"),
+            ("/[2001:db8::1]:443", "2001:db8::1"),
             ("192.0.2.1::X1-V20:www.example.org", "192.0.2.1"),
         ];
         for (name, key) in table {

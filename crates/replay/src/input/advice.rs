@@ -5,7 +5,7 @@ use regex::bytes::Regex;
 
 use super::prefix;
 use crate::address;
-use crate::stamp::{StampOptions, Stamps, TimeFormat};
+use crate::stamp::{SHARED_LETTERS, StampError, StampOptions, Stamps, TimeFormat};
 
 /// Number of bytes at the beginning of an input from which the advice comes.
 pub(super) const HEAD: usize = 1 << 12;
@@ -66,6 +66,10 @@ pub(super) fn regex(head: &[u8], options: &StampOptions) -> String {
         let (regex, more) = found.find_map(|(line, stamp)| regex_of(stamp, line, &lines, options))?;
         Some(format!("; this reads it: --regex '{regex}'{more}"))
     };
+    if lines.iter().take(5).any(|line| has_shared_letters(line, options)) {
+        return "; its stamps name their zone by letters: name the zone with --tz, such as --tz Asia/Shanghai for CST"
+            .to_owned();
+    }
     // A number may be anything, so even a rare date comes before it.
     let with_date = advised(false).or_else(|| with_rare_stamps(&lines, options));
     if let Some(advice) = with_date.or_else(|| advised(true)) {
@@ -299,6 +303,26 @@ fn stamps_in(line: &[u8], options: &StampOptions) -> Vec<Stamp> {
     dates
 }
 
+/// Returns whether a line has a stamp whose zone is known only with `--tz`.
+fn has_shared_letters(line: &[u8], options: &StampOptions) -> bool {
+    let words: Vec<&[u8]> = line
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty())
+        .collect();
+    let is_shared = |word: &&[u8]| SHARED_LETTERS.iter().any(|letters| letters.as_bytes() == *word);
+    let Some(at) = words.iter().take(WORDS).position(is_shared) else {
+        return false;
+    };
+    let mut stamps = Stamps::new(options.clone());
+    // A year may follow the zone.
+    (0..at).any(|from| {
+        (at + 1..words.len().min(at + 2) + 1).any(|to| {
+            let stamp = words[from..to].join(&b' ');
+            stamps.parse(&stamp) == Err(StampError::ZoneLetters)
+        })
+    })
+}
+
 /// Returns the length of the mark that a line begins with, and an expression for it: the priority of syslog, a level, or a mark of Cisco for an unset
 /// clock.
 fn mark(line: &[u8]) -> Option<(usize, &'static str)> {
@@ -444,6 +468,11 @@ mod tests {
                 &StampOptions::default()
             ),
             r"; this reads it: --regex '^(?<time>\S+\s+\S+)' --by all --time-format '%d/%m/%y %H:%M:%S' or --time-format '%y/%m/%d %H:%M:%S'"
+        );
+        let shared = b"Mon May 20 08:00:18 CST 2024 203.0.113.7 a\nMon May 20 08:00:18 CST 2024 203.0.113.7 b\n";
+        assert_eq!(
+            regex(shared, &StampOptions::default()),
+            "; its stamps name their zone by letters: name the zone with --tz, such as --tz Asia/Shanghai for CST"
         );
         let timeless = regex(b"GET /a 200 5.123 ms - 612\n", &StampOptions::default());
         assert!(timeless.starts_with("; no time was found"), "{timeless}");

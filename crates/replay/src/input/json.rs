@@ -20,7 +20,7 @@ use crate::stamp::{StampOptions, Stamps};
 
 /// The fields in which collectors put a line of another format: Docker, the journal, Loki, `CloudWatch`, Google Cloud,
 /// Splunk, Caddy.
-const WRAPPERS: [&str; 8] = [
+const WRAPPERS: [&str; 11] = [
     "log",
     "MESSAGE",
     "message",
@@ -29,6 +29,9 @@ const WRAPPERS: [&str; 8] = [
     "msg",
     "_raw",
     "common_log",
+    "event",
+    "event.original",
+    "result._raw",
 ];
 
 /// The name given to the stamp before an object.

@@ -66,16 +66,35 @@ impl Lines {
     ///
     /// The lines do not have a name that an option gives.
     pub(super) fn json(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<Self>, Error> {
+        // The first wrapper whose lines seem to be of another format, but cannot be read: such as a message with labels, for people.
+        let mut unread = None;
         if options.time.is_none() && options.regex.is_none() {
             for (messages, lines) in json::messages(head) {
                 let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
-                if let Some(inner) = Self::within(input, &lines, options)? {
-                    return Ok(Some(Self::Wrapped(Box::new((messages, inner)))));
+                let within = || Self::within(input, &lines, options);
+                let wrapped = |inner| Self::Wrapped(Box::new((messages, inner)));
+                match within() {
+                    Ok(None) => {}
+                    Ok(Some(mut inner)) => {
+                        let is_read = lines.iter().any(|line| matches!(inner.request(line), Ok(Some(_))));
+                        // A reader that has read nothing yet.
+                        let found = within().map(|inner| inner.map(wrapped));
+                        if is_read {
+                            return found;
+                        }
+                        unread.get_or_insert(found);
+                    }
+                    Err(error) => {
+                        unread.get_or_insert(Err(error));
+                    }
                 }
             }
         }
-        let lines = json::detect(input, head, options)?;
-        Ok(lines.map(|lines| Self::Json(Box::new(lines))))
+        match (json::detect(input, head, options), unread) {
+            (Ok(Some(lines)), _) => Ok(Some(Self::Json(Box::new(lines)))),
+            (_, Some(unread)) => unread,
+            (found, None) => found.map(|_| None),
+        }
     }
 
     /// Returns the log lines in the journal's export format.

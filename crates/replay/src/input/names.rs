@@ -63,6 +63,7 @@ pub(super) const TIME: &[&str] = &[
     "UtcTime",
     "timestamp_ms",
     "timestampMs",
+    "timestampInMs",
     "ts_ms",
     "time_ms",
     "start_timestamp",
@@ -111,6 +112,7 @@ const IP: &[&str] = &[
     "remote_address",
     "remoteAddress",
     "remote-address",
+    "remote-addr",
     "remoteIP",
     "remotehost",
     "remote",
@@ -178,13 +180,14 @@ const IP: &[&str] = &[
     "peer_ip",
     "peer_addr",
     "origin",
+    "from",
     "key",
     "h",
     "a",
 ];
 
 /// The names of a client that often belong to other things, such as a program: only if a value is an address.
-pub(super) const NOT_ONLY_CLIENTS: [&str; 4] = ["key", "remote", "src", "origin"];
+pub(super) const NOT_ONLY_CLIENTS: [&str; 5] = ["key", "remote", "src", "origin", "from"];
 
 /// The usual names of a client that are also those of a server: only if the values are addresses.
 pub(super) const IP_IF_ADDRESS: &[&str] = &["host", "remote_host", "Source", "hostname"];

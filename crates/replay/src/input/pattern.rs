@@ -144,7 +144,8 @@ pub(super) const NAMED: [NamedFormat; 12] = [
         name: "envoy",
         what: "Envoy access log",
         regex: concat!(
-            r"^(?:\S+ std(?:out|err) [FP] )?\[(?<time>\d{4}-\d\d-\d\dT[^\]]+)\] ",
+            // Emissary puts a word before the stamp.
+            r"^(?:\S+ std(?:out|err) [FP] )?(?:ACCESS )?\[(?<time>\d{4}-\d\d-\d\dT[^\]]+)\] ",
             quoted!("request"),
             r#" (?<status>\d{1,3}) (?<flags>\S+) (?<received_bytes>\d+) (?<sent_bytes>\d+) (?<duration_ms>\S+) (?<service_time>\S+) "(?<ip>[^"]*)" "(?<agent>(?:[^"\\]|\\.)*)" "(?<request_id>[^"]*)" "(?<host>[^"]*)" "(?<upstream>[^"]*)""#
         ),

@@ -140,25 +140,23 @@ impl fmt::Display for RuleFile {
 
 /// Splits a line into the key and the text after its comma, both without surrounding blanks and quotes.
 fn split(line: &str) -> Option<(String, String)> {
-    let (key, limit) = match line.strip_prefix('"') {
-        Some(quoted) => {
-            // The closing quote is the first quote that is not doubled.
-            let mut end = 0;
-            loop {
-                end += quoted[end..].find('"')?;
-                if !quoted[end + 1..].starts_with('"') {
-                    break;
-                }
-                end += 2;
-            }
-            let rest = quoted[end + 1..].trim_start();
-            (quoted[..end].replace("\"\"", "\""), rest.strip_prefix([',', '\t'])?)
-        }
-        None => {
-            let (key, limit) = line.split_once(['\t', ','])?;
-            (key.trim_end().to_owned(), limit)
-        }
+    // A comma in quotes is part of the key. A combined key has quotes around its values with blanks: `"x y" z`.
+    let mut is_quoted = false;
+    let is_end = |(_, letter): &(usize, char)| {
+        is_quoted ^= *letter == '"';
+        !is_quoted && matches!(letter, ',' | '\t')
     };
+    let outside = line
+        .char_indices()
+        .find(is_end)
+        .map(|(at, _)| (&line[..at], &line[at + 1..]));
+    let is_open = line.starts_with('"');
+    let (key, limit) = outside.or_else(|| line.split_once(['\t', ',']).filter(|_| !is_open))?;
+    let key = key.trim_end();
+    let inner = key.strip_prefix('"').and_then(|key| key.strip_suffix('"'));
+    // The quotes are around the whole key if all quotes in it are doubled.
+    let whole = inner.filter(|inner| !inner.replace("\"\"", "").contains('"'));
+    let key = whole.map_or_else(|| key.to_owned(), |key| key.replace("\"\"", "\""));
     let limit = limit.trim();
     let limit = limit
         .strip_prefix('"')
@@ -186,6 +184,17 @@ mod tests {
         assert_eq!(limit("vip"), None);
         assert_eq!(limit("anybody").as_deref(), Some("10/s"));
         assert_eq!(rows.len(), (4, 2));
+        let combined = parse("\"x y\" z,1/s\nx \"y, z\",2/s\n\"\"\"p q\"\" r\",3/s\n5\"disk,4/s\n\"a b\" \"c d\",5/s")
+            .expect("keys of two values");
+        for (key, at) in [
+            ("\"x y\" z", 0),
+            ("x \"y, z\"", 1),
+            ("\"p q\" r", 2),
+            ("5\"disk", 3),
+            ("\"a b\" \"c d\"", 4),
+        ] {
+            assert_eq!(combined.of(key.as_bytes()), Some(at), "{key}");
+        }
         let rows = parse("a\tfixed:5/s").expect("a tab");
         assert_eq!((rows.of(b"a"), rows.of(b"b"), rows.has_models()), (Some(0), None, true));
     }
@@ -199,6 +208,7 @@ mod tests {
             ("a,1/s\na,2/s", "plans.csv:2: `a` has a row already"),
             ("*,1/s\n*,unlimited", "plans.csv:2: `*` has a row already"),
             ("\"a,1/s", "plans.csv:1: expected KEY,LIMIT"),
+            ("\"x y\" z 1/s", "plans.csv:1: expected KEY,LIMIT"),
         ] {
             let told = parse(text).expect_err("bad rows");
             assert!(told.starts_with(expected), "{told}");

@@ -114,6 +114,7 @@ pub(super) fn parse(stamp: &[u8], zone: &mut OwnZone, years: &mut Years, hint: &
     }
     let text = std::str::from_utf8(stamp).map_err(|_| StampError::UnknownForm)?;
     let (text, named) = split_zone(text);
+    let text = with_point(text);
     let mut reason = StampError::UnknownForm;
     let count = FORMS.len() + if years.is_known() { YEARLESS.len() } else { 0 };
     for at in std::iter::once(*hint).chain(0..count) {
@@ -286,6 +287,17 @@ fn split_zone(text: &str) -> (String, Option<NamedZone<'_>>) {
         }
     }
     (kept.join(" "), named)
+}
+
+/// Replaces the comma before the fraction of a second by a point. Log4j writes `00:00:18,125`.
+fn with_point(mut text: String) -> String {
+    let bytes = text.as_bytes();
+    let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    let comma = memchr::memrchr(b',', bytes).filter(|&at| at > 2 && is_digit(at - 1) && is_digit(at + 1));
+    if let Some(at) = comma {
+        text.replace_range(at..=at, ".");
+    }
+    text
 }
 
 /// Returns whether a word may be the letters of a zone. A name of a month or a day is not.

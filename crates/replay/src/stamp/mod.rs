@@ -46,8 +46,10 @@ pub enum StampError {
     /// The stamp begins in a known form but does not end in it, or its date or time of day does not exist.
     #[error("the stamp is malformed or names a time that does not exist")]
     NoSuchTime,
-    /// The stamp names its zone by letters that no given zone explains.
-    #[error("the stamp names its zone by letters: name the zone with --tz, such as --tz Asia/Shanghai for CST")]
+    /// The stamp has letters that may name a zone, but no known one.
+    #[error(
+        "the stamp has letters that name no known zone: if they are a zone, name it with --tz, such as --tz Asia/Shanghai for CST"
+    )]
     ZoneLetters,
     /// The stamp has no year. In the year of the stamps before it, it would not exist, or be after the date of the file.
     #[error(
@@ -144,7 +146,10 @@ impl OwnZone {
     }
 }
 
-/// Returns the offset of a zone that is named by letters, if they have one usual meaning. `CST` is both American and Chinese, so it has none.
+/// Letters with several usual meanings: `CST` is both American and Chinese.
+pub(crate) const SHARED_LETTERS: [&str; 4] = ["CST", "IST", "BST", "AST"];
+
+/// Returns the offset of a zone that is named by letters, if they have one usual meaning.
 fn usual_offset(letters: &str) -> Option<Offset> {
     let hours = match letters {
         "PST" => -8,
@@ -156,7 +161,12 @@ fn usual_offset(letters: &str) -> Option<Offset> {
         "CET" | "WEST" => 1,
         "CEST" | "EET" => 2,
         "EEST" | "MSK" => 3,
-        "JST" => 9,
+        "HKT" => 8,
+        "JST" | "KST" => 9,
+        "AEST" => 10,
+        "AEDT" => 11,
+        "NZST" => 12,
+        "NZDT" => 13,
         _ => return None,
     };
     Some(Offset::constant(hours))

@@ -530,6 +530,7 @@ fn relatives_of_common_log_format_have_a_client() {
         "203.0.113.7 - [203.0.113.7] - - [20/May/2024:00:00:18 +0000] \"GET /a HTTP/2.0\" 200 5 \"-\" \"curl\" 86 0.000 [x] [] - - - - 0a",
         "time=[20/May/2024:00:00:18 +0000] remote_addr=203.0.113.7 request=\"GET /a HTTP/1.1\" status=200",
         "[20/May/2024:00:00:18 +0000] www.example.org 203.0.113.7 0.227 \"GET /a HTTP/2.0\" 200 125 440 - curl",
+        "ACCESS [2024-05-20T00:00:18.000Z] \"GET /a HTTP/1.1\" 200 - 0 5 1 1 \"203.0.113.7\" \"curl\" \"cc21\" \"x\" \"10.0.0.1:80\"",
         "2024-05-20T00:00:18+0000 [-] \"203.0.113.7\" - - [20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 200 5 \"-\" \"curl\"",
         "[20/May/2024:00:00:18 +0000] 200 - GET https example.org \"/a\" [Client 203.0.113.7] [Length 5] [Gzip -] \"curl\" \"-\"",
     ] {
@@ -611,6 +612,13 @@ fn json_fields_have_the_names_of_real_programs() {
         r#"{"time":"2024-05-20T00:00:18Z","remote-address":"203.0.113.7","req":{"method":"GET","url":"/a"}}"#,
         r#"{"time":"2024-05-20T00:00:18Z","properties":{"CIp":"203.0.113.7","CsUriStem":"/a"}}"#,
         r#"{"version":"1.1","host":"web1","timestamp":1716163218,"_client":"203.0.113.7"}"#,
+        r#"{"ts":"2024-05-20T00:00:18Z","caller":"x","remote-addr":"203.0.113.7:50000"}"#,
+        r#"{"time":"2024-05-20T00:00:18Z","ip":"203.0.113.7","msg":"user=jo action=login result=ok"}"#,
+        r#"{"time":"2024-05-20T00:00:18Z","ip":"203.0.113.7","msg":"time=5 action=login result=ok"}"#,
+        r#"{"time":"2024-05-20T00:00:18Z","ip":"203.0.113.7","message":"{\"a\":1,\"b\":2}"}"#,
+        r#"{"time":1716163299,"event":"203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 200 5"}"#,
+        r#"{"preview":false,"result":{"_raw":"203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 200 5"}}"#,
+        r#"{"timestampInMs":1716163218000,"requestPath":"/a","clientIp":"203.0.113.7"}"#,
     ] {
         let (requests, bad) = read(&format!("{line}\n")).expect(line);
         assert_eq!(
@@ -719,10 +727,11 @@ fn date_and_time_may_be_apart() {
 }
 
 #[test]
-fn values_of_events_may_have_blanks() {
+fn labels_of_events_and_audits_are_read() {
     for line in [
         "CEF:0|V|WAF|1|1|a rule|3|src=203.0.113.7 rt=May 20 2024 00:00:18 request=/a",
         "<134>May 20 00:00:19 fw CEF:0|V|WAF|1|1|a rule|3|msg=a message rt=May 20 2024 02:00:18 CEST src=203.0.113.7",
+        "2024-05-20 00:00:18,000 INFO FSNamesystem.audit: allowed=true ugi=jo ip=/203.0.113.7 cmd=open src=/a",
         "LEEF:1.0|V|P|1|a|src=203.0.113.7\tdevTime=May 20 2024 00:00:18\tdst=10.0.0.1",
     ] {
         let expected = (vec![(1_716_163_218_000_000_000, "203.0.113.7".to_owned())], 0);
