@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::{fs, io};
+use std::{env, fs, io};
 
 /// Check the documentation; build it first with `cargo doc --workspace --no-deps --all-features`
 #[derive(Parser, Debug)]
@@ -93,6 +93,13 @@ fn crates() -> io::Result<Vec<(String, PathBuf)>> {
     Ok(names)
 }
 
+/// The folder into which `cargo doc` writes, by the same variable as Cargo.
+fn pages() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace().join("target"), PathBuf::from)
+        .join("doc")
+}
+
 fn folders() -> io::Result<Vec<PathBuf>> {
     fs::read_dir(workspace().join("crates"))?
         .map(|entry| Ok(entry?.path()))
@@ -115,7 +122,7 @@ fn debug_tests(folder: &Path) -> io::Result<String> {
 fn check_api(update: bool) -> Result<Vec<String>, Box<dyn Error>> {
     let mut problems = Vec::new();
     for (name, folder) in crates()? {
-        let now = api::listing(&workspace().join("target/doc").join(&name))?;
+        let now = api::listing(&pages().join(&name))?;
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("api")
             .join(format!("{name}.txt"));
@@ -142,7 +149,7 @@ fn check_api(update: bool) -> Result<Vec<String>, Box<dyn Error>> {
 
 fn check_links() -> Result<Vec<String>, Box<dyn Error>> {
     let mut problems = links::dead_in_markdown(workspace())?;
-    let docs = workspace().join("target/doc");
+    let docs = pages();
     for (name, _) in crates()? {
         problems.extend(links::dead_in_pages(&docs, &name)?);
     }

@@ -9,7 +9,6 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -57,25 +56,25 @@ struct LoggedRequest {
     status: String,
 }
 
-fn configuration(folder: &Path, port: u16) -> String {
-    let folder = folder.display();
+/// Its paths are relative to the prefix, whose name may have blanks.
+fn configuration(port: u16) -> String {
     let (mut zones, mut locations) = (String::new(), String::new());
     for (number, limit) in LIMITS.iter().enumerate() {
         let (rate, parameters) = limit["nginx:".len()..].split_once(' ').expect("a rate and more");
         let _ = writeln!(zones, "limit_req_zone $arg_k zone=z{number}:1m rate={rate};");
         let _ = writeln!(
             locations,
-            "location = /{number} {{ limit_req zone=z{number} {parameters}; access_log {folder}/{number}.log seen; }}"
+            "location = /{number} {{ limit_req zone=z{number} {parameters}; access_log {number}.log seen; }}"
         );
     }
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))
+        .map(|kind| format!("{kind}_temp_path {kind};\n"))
         .concat();
     format!(
-        "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log {folder}/error.log crit;\n\
+        "daemon off;\nmaster_process off;\npid pid;\nerror_log error.log crit;\n\
          events {{ worker_connections 512; }}\nhttp {{\n{temporary}access_log off;\nkeepalive_requests 1000000;\n\
          log_format seen '$msec $request_time $arg_k $limit_req_status';\n{zones}\
-         server {{ listen 127.0.0.1:{port}; root {folder};\n{locations}}}\n}}\n"
+         server {{ listen 127.0.0.1:{port}; root .;\n{locations}}}\n}}\n"
     )
 }
 
@@ -91,7 +90,7 @@ impl RunningNginx {
                 fs::write(folder.path().join(number.to_string()), "x").expect("a writable folder");
             }
             let path = folder.path().join("nginx.conf");
-            fs::write(&path, configuration(folder.path(), port)).expect("a writable folder");
+            fs::write(&path, configuration(port)).expect("a writable folder");
             let mut child = Command::new("nginx")
                 .arg("-p")
                 .arg(folder.path())
@@ -301,9 +300,9 @@ fn nginx_accepts_emitted_configuration() {
         let path = folder.path().join("nginx.conf");
         let shown = folder.path().display();
         let text = format!(
-            "pid {shown}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\nclient_body_temp_path {shown}/a;\n\
-             proxy_temp_path {shown}/b;\nfastcgi_temp_path {shown}/c;\nuwsgi_temp_path {shown}/d;\nscgi_temp_path {shown}/e;\n\
-             {}\nserver {{\nlisten unix:{shown}/socket;\n{}\n}}\n}}\n",
+            "pid pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\nclient_body_temp_path a;\n\
+             proxy_temp_path b;\nfastcgi_temp_path c;\nuwsgi_temp_path d;\nscgi_temp_path e;\n\
+             {}\nserver {{\nlisten \"unix:{shown}/socket\";\n{}\n}}\n}}\n",
             zones.join("\n"),
             limits.join("\n")
         );
