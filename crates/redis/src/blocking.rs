@@ -135,7 +135,7 @@ impl ConnectionPool {
 
     /// Connects in a thread, because no name lookup can be given a deadline. If the caller has left, the connection is kept for a later call.
     fn connect(self: &Arc<Self>) -> Result<Connection, StoreError> {
-        let connecting = Connecting::of(self).ok_or(StoreError::Overloaded)?;
+        let connecting = ConnectingThread::of(self).ok_or(StoreError::Overloaded)?;
         let (sender, made) = sync_channel(0);
         let thread = thread::Builder::new().name("ratelimit-meter-redis".to_owned());
         let spawned = thread.spawn(move || {
@@ -163,9 +163,9 @@ impl ConnectionPool {
 }
 
 /// A place among the threads that connect.
-struct Connecting(Arc<ConnectionPool>);
+struct ConnectingThread(Arc<ConnectionPool>);
 
-impl Connecting {
+impl ConnectingThread {
     /// Returns a place, if there is one.
     fn of(pool: &Arc<ConnectionPool>) -> Option<Self> {
         // ORDERING: relaxed, a count that orders nothing else. Too high a count for a moment denies a place that would be free the next moment.
@@ -175,7 +175,7 @@ impl Connecting {
     }
 }
 
-impl Drop for Connecting {
+impl Drop for ConnectingThread {
     fn drop(&mut self) {
         // ORDERING: relaxed, as in `of`.
         self.0.connecting.fetch_sub(1, Ordering::Relaxed);
@@ -266,7 +266,9 @@ mod tests {
     #[test]
     fn threads_that_connect_are_bounded() {
         let store = RedisBlockingStore::open("redis://127.0.0.1:1/", Duration::from_secs(1)).unwrap();
-        let places: Vec<_> = (0..MOST).map(|_| Connecting::of(&store.shared).unwrap()).collect();
+        let places: Vec<_> = (0..MOST)
+            .map(|_| ConnectingThread::of(&store.shared).unwrap())
+            .collect();
         assert_eq!(check(&store), Err(StoreError::Overloaded));
         drop(places);
         assert!(matches!(check(&store), Err(StoreError::Unreachable(_))));
