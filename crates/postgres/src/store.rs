@@ -116,8 +116,8 @@ impl PostgresStore {
 
     /// Prepares each statement once for each connection, so that the server does not parse and plan it in each call. Without this setting it does.
     ///
-    /// The first call on a connection takes two round trips. If the session has lost its statements (`DISCARD ALL`, `DEALLOCATE ALL`), or an upgrade changed
-    /// the result of a function, the statement is prepared again, once, and run again: the server had not begun to run it.
+    /// The first call on a connection takes two round trips. A statement is prepared and run once more if `DISCARD ALL` or `DEALLOCATE ALL` removed it,
+    /// or if an upgrade changed its result. The server had not begun to run the statement.
     ///
     /// **Not through pgbouncer** in transaction or statement mode, unless it is of version 1.21 or later and its `max_prepared_statements` is above 0.
     /// The same holds for any pooler that gives a session to several clients. There, another client's statement of the same name may run instead.
