@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn name_behind_a_port_is_part_of_a_text() {
+    fn name_behind_a_port_belongs_to_the_text() {
         for (text, key) in [
             ("192.0.2.1:443", "192.0.2.1"),
             ("[2001:db8::1]:443", "2001:db8::1"),
