@@ -1,4 +1,5 @@
-#![doc = include_str!("../README.md")]
+// The example needs the feature `tokio`, so other builds do not test it.
+#![cfg_attr(any(not(doctest), feature = "tokio"), doc = include_str!("../README.md"))]
 
 #[cfg(feature = "blocking")]
 mod blocking;

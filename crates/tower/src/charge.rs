@@ -65,7 +65,8 @@ impl Charge {
     /// Returns the charge that charges nothing.
     #[cold]
     fn nothing() -> Self {
-        Self::of_items(Vec::new())
+        let items = Arc::default();
+        Self { items }
     }
 
     /// Adds the limits of an inner layer. A limit that both layers have is charged once.

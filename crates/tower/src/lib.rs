@@ -66,7 +66,7 @@
 //! | body limit, handler | |
 //!
 //! In axum, `.layer` calls further down wrap those above them, and `route_layer` lets requests that match no route go uncounted. `ServiceBuilder` reads
-//! from the top. The layer belongs inside of `ConcurrencyLimit` and `Buffer`; see [`RateLimit`].
+//! from the top. Inside of a `ConcurrencyLimit` or a `Buffer`, a denial waits for a permit. Outside of them, it may hold one; see [`RateLimit`].
 //!
 //! A denial has the type of body of the inner service. Some layers, such as tower-http's `RequestBodyLimitLayer`, `CompressionLayer` and `TraceLayer`, have
 //! a type of body of their own. Inside of a limit in one `ServiceBuilder`, they fail to compile: "the trait bound `ResponseBody<..>: From<Bytes>` is not

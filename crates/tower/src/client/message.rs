@@ -19,7 +19,8 @@ pub enum ClientError<E> {
     Inner(E),
 }
 
-/// Writes no text of the inner service's error, which is the [`source`](Error::source).
+/// Writes no text of the inner service's error, which is the [`source`](Error::source). A boxed error, such as that of tower's `Timeout`, is no source:
+/// take it from [`Inner`](Self::Inner).
 impl<E> fmt::Display for ClientError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

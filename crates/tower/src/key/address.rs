@@ -179,8 +179,8 @@ impl ClientIp {
     }
 
     /// Trusts the last `hops` machines, without regard to their addresses: the client is entry number `hops` of `X-Forwarded-For`, counted from the right.
-    /// If there are fewer entries, if that entry cannot be read, or if `hops` is 0, the client is the connection's address. So the proxy may connect by a
-    /// Unix socket, which has none.
+    /// If there are fewer entries, if that entry cannot be read, or if `hops` is 0, the client is the connection's address. If that
+    /// entry is there, the connection needs no address, so the last proxy may connect by a Unix socket.
     ///
     /// Use it only for servers that every client reaches through exactly `hops` proxies.
     #[must_use]

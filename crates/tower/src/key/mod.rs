@@ -38,7 +38,7 @@ use std::net::IpAddr;
 /// impl Key for UserOrAddress {
 ///     fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
 ///         match head.extensions().get::<User>() {
-///             Some(user) => key.text(&user.name),
+///             Some(user) => key.value(user), // as a text, a name like an address would be the key of that address in a store
 ///             None => self.address.find(head, key)?,
 ///         }
 ///         Ok(())

@@ -408,10 +408,10 @@ pub trait Limit: Send + Sync {
         None
     }
 
-    /// Returns `true` if it may give requests a [`Charge`](crate::Charge).
+    /// Returns `true` if it may give requests a [`Charge`](crate::Charge). A limit of a user's own may ask late limits.
     #[doc(hidden)]
     fn is_late(&self) -> bool {
-        false
+        true
     }
 }
 

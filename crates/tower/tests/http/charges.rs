@@ -7,7 +7,9 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use ratelimit_meter::GCRA;
 use ratelimit_meter::clock::ManualClock;
-use ratelimit_meter_tower::{Charge, Limit, OnNoKey, PeerIp, PerKey, RateLimitLayer, Shared, content_length};
+use ratelimit_meter_tower::{
+    Asked, Charge, Head, Limit, OnNoKey, PeerIp, PerKey, RateLimitLayer, Shared, content_length,
+};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -144,7 +146,17 @@ fn r19_exempt_requests_have_an_empty_charge() {
         &RateLimitLayer::new(by_address().on_no_key(OnNoKey::Pass)),
         request(),
     );
+    charge_inside(&any, &RateLimitLayer::new(Own(limit())).skip_if(|_| true), request());
     assert_eq!(meter.status().remaining(), 10);
+}
+
+/// A limit that a user of the crate has written.
+struct Own<L>(L);
+
+impl<L: Limit> Limit for Own<L> {
+    fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
+        self.0.ask(head, asked);
+    }
 }
 
 #[test]
