@@ -19,9 +19,9 @@ pub enum ClientError<E> {
     Inner(E),
 }
 
-/// Writes no text of the inner service's error, which is the [`source`](Error::source). A boxed error, such as that of tower's `Timeout`, is no source:
-/// take it from [`Inner`](Self::Inner).
-impl<E> fmt::Display for ClientError<E> {
+/// The inner service's error has its own text, and its source is the [`source`](Error::source) here. To get the error itself, match on
+/// [`Inner`](Self::Inner).
+impl<E: fmt::Display> fmt::Display for ClientError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Impatient { wait: Duration::MAX } => {
@@ -31,7 +31,7 @@ impl<E> fmt::Display for ClientError<E> {
                 f,
                 "not sent: the server is to be asked again in {wait:?} only, which is past the patience"
             ),
-            Self::Inner(_) => f.write_str("the inner service failed"),
+            Self::Inner(error) => error.fmt(f),
         }
     }
 }
@@ -40,7 +40,7 @@ impl<E: Error + 'static> Error for ClientError<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Impatient { .. } => None,
-            Self::Inner(error) => Some(error),
+            Self::Inner(error) => error.source(),
         }
     }
 }
