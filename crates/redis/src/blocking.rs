@@ -142,7 +142,7 @@ impl ConnectionPool {
     /// Connects in a thread, because no name lookup can be given a deadline. If the caller has left, the connection is kept for a later call.
     fn connect(self: &Arc<Self>) -> Result<Connection, StoreError> {
         let begin = Instant::now();
-        let connecting = Connecting::of(self).ok_or(StoreError::Overloaded)?;
+        let connecting = ConnectingThread::of(self).ok_or(StoreError::Overloaded)?;
         let (sender, made) = sync_channel(0);
         let thread = thread::Builder::new().name("ratelimit-meter-redis".to_owned());
         let spawned = thread.spawn(move || {
@@ -171,9 +171,9 @@ impl ConnectionPool {
 }
 
 /// A place among the threads that connect.
-struct Connecting(Arc<ConnectionPool>);
+struct ConnectingThread(Arc<ConnectionPool>);
 
-impl Connecting {
+impl ConnectingThread {
     /// Returns a place, if there is one within the deadline.
     fn of(pool: &Arc<ConnectionPool>) -> Option<Self> {
         let is_full = |threads: &mut usize| *threads >= MOST;
@@ -187,7 +187,7 @@ impl Connecting {
     }
 }
 
-impl Drop for Connecting {
+impl Drop for ConnectingThread {
     fn drop(&mut self) {
         *self.0.connecting() -= 1;
         self.0.ended.notify_one();
@@ -280,7 +280,9 @@ mod tests {
     fn call_waits_for_a_place_to_connect() {
         let Some(server) = Server::start(&[]) else { return };
         let store = RedisBlockingStore::open(&server.url(), Duration::from_secs(60)).unwrap();
-        let places: Vec<_> = (0..MOST).map(|_| Connecting::of(&store.shared).unwrap()).collect();
+        let places: Vec<_> = (0..MOST)
+            .map(|_| ConnectingThread::of(&store.shared).unwrap())
+            .collect();
         thread::scope(|scope| {
             let call = scope.spawn(|| check(&store));
             thread::sleep(Duration::from_millis(100));
@@ -292,7 +294,9 @@ mod tests {
     #[test]
     fn threads_that_connect_are_bounded() {
         let store = RedisBlockingStore::open("redis://127.0.0.1:1/", Duration::from_millis(200)).unwrap();
-        let places: Vec<_> = (0..MOST).map(|_| Connecting::of(&store.shared).unwrap()).collect();
+        let places: Vec<_> = (0..MOST)
+            .map(|_| ConnectingThread::of(&store.shared).unwrap())
+            .collect();
         assert_eq!(check(&store), Err(StoreError::Overloaded));
         drop(places);
         assert!(matches!(check(&store), Err(StoreError::Unreachable(_))));

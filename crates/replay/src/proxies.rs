@@ -75,8 +75,10 @@ impl Proxies {
     /// trusted proxy; if all are proxies, returns the leftmost.
     #[must_use]
     pub(crate) fn client<'a>(&self, forwarded: &'a [u8], peer: Option<&'a [u8]>) -> Option<&'a [u8]> {
-        let listed = forwarded.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-        let listed = listed.map(unquoted).filter(|entry| !matches!(*entry, b"" | b"-"));
+        let listed = forwarded
+            .split(|&byte| byte == b',')
+            .map(node)
+            .filter(|entry| !matches!(*entry, b"" | b"-"));
         let peer = peer.filter(|peer| !matches!(*peer, b"" | b"-"));
         let chain: Vec<&[u8]> = listed.chain(peer).collect();
         let at = match self {
@@ -90,8 +92,20 @@ impl Proxies {
 /// Returns the leftmost address in a list of forwarded addresses.
 #[must_use]
 pub(crate) fn leftmost(forwarded: &[u8]) -> Option<&[u8]> {
-    let mut listed = forwarded.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    let mut listed = forwarded.split(|&byte| byte == b',').map(node);
     listed.find(|entry| address::parse(entry).is_some())
+}
+
+/// Returns the address of an entry: the entry itself, or its parameter `for` in the form of `Forwarded` (RFC 7239).
+pub(crate) fn node(entry: &[u8]) -> &[u8] {
+    let entry = unquoted(entry.trim_ascii());
+    let mut parameters = entry.split(|&byte| byte == b';');
+    parameters.find_map(value_of_for).map_or(entry, unquoted)
+}
+
+fn value_of_for(parameter: &[u8]) -> Option<&[u8]> {
+    let (name, value) = parameter.trim_ascii().split_at_checked(4)?;
+    name.eq_ignore_ascii_case(b"for=").then_some(value)
 }
 
 fn unquoted(entry: &[u8]) -> &[u8] {
@@ -118,6 +132,18 @@ mod tests {
                 "203.0.113.7:5000",
             ),
             ("10.0.0.0/8", "unknown", "10.0.0.1", "unknown"),
+            (
+                "10.0.0.0/8",
+                "for=203.0.113.7;proto=http;by=10.0.0.2",
+                "10.0.0.1",
+                "203.0.113.7",
+            ),
+            (
+                "10.0.0.0/8",
+                "proto=https; For=\"[2001:db8::7]:443\", for=10.0.0.2",
+                "10.0.0.1",
+                "[2001:db8::7]:443",
+            ),
             ("0", "6.6.6.6", "203.0.113.7", "203.0.113.7"),
             ("1", "6.6.6.6, 203.0.113.7", "10.0.0.1", "203.0.113.7"),
             ("2", "203.0.113.7, 198.51.100.2", "10.0.0.1", "203.0.113.7"),

@@ -5,6 +5,7 @@ use memchr::{memchr, memchr_iter, memmem};
 use super::prefix;
 use crate::address;
 use crate::bad::BadLine;
+use crate::proxies;
 use crate::stamp::{StampError, Stamps};
 
 /// Maximum number of brackets that are searched for the stamp.
@@ -142,7 +143,7 @@ fn client_after<'a>(before: &[u8], rest: &'a [u8]) -> Option<Client<'a>> {
 
 /// Returns whether this is a list of forwarded addresses.
 pub(super) fn is_list(text: &[u8]) -> bool {
-    let mut entries = unquoted(text).split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    let mut entries = unquoted(text).split(|&byte| byte == b',').map(proxies::node);
     entries.clone().any(|entry| address::parse(entry).is_some())
         && entries.all(|entry| matches!(entry, b"unknown" | b"-") || address::parse(entry).is_some())
 }

@@ -232,6 +232,8 @@ const XFF: &[&str] = &[
     "forwardedfor",
     "fwd",
     "proxy_add_x_forwarded_for",
+    "http_forwarded",
+    "forwarded",
 ];
 
 const HOST: &[&str] = &[

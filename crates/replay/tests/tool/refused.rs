@@ -472,7 +472,7 @@ fn advice_of_an_unknown_format_reads_it() {
 }
 
 #[test]
-fn advised_client_is_behind_the_address_of_a_host() {
+fn advised_client_is_behind_a_hosts_address() {
     for prefix in [
         "2024-05-20T00:00:18+00:00 10.0.0.5 proxy[812]:",
         "<134>1 2024-05-20T00:00:18Z 10.0.0.5 app 812 - -",
