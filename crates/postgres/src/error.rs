@@ -46,19 +46,16 @@ pub(crate) fn of_install(error: &Error) -> StoreError {
 /// Returns `true` if the server is a replica, or read-only for another reason. A replica has no unlogged tables.
 pub(crate) fn takes_no_writes(error: &Error) -> bool {
     let codes = [SqlState::READ_ONLY_SQL_TRANSACTION, SqlState::FEATURE_NOT_SUPPORTED];
-    let is_of_them = |error: &DbError| codes.contains(error.code()) && !has_another_result(error);
-    error.as_db_error().is_some_and(is_of_them)
+    error.code().is_some_and(|code| codes.contains(code))
 }
 
 /// Returns `true` if the session has lost the statement, or if the statement's result has another type than when it was prepared. The statement did not run.
 pub(crate) fn must_prepare_again(error: &Error) -> bool {
-    let is_lost = error.code() == Some(&SqlState::UNDEFINED_PSTATEMENT);
-    is_lost || error.as_db_error().is_some_and(has_another_result)
-}
-
-/// Returns `true` for "cached plan must not change result type", whose code is that of a write to a replica, too.
-fn has_another_result(error: &DbError) -> bool {
-    *error.code() == SqlState::FEATURE_NOT_SUPPORTED && error.routine() == Some("RevalidateCachedQuery")
+    error.as_db_error().is_some_and(|error| {
+        let is_of_the_plan = || error.routine() == Some("RevalidateCachedQuery");
+        *error.code() == SqlState::UNDEFINED_PSTATEMENT
+            || *error.code() == SqlState::FEATURE_NOT_SUPPORTED && is_of_the_plan()
+    })
 }
 
 fn of_server(error: &DbError) -> Failure {
@@ -132,14 +129,8 @@ fn described(error: &DbError) -> String {
     let (message, code) = (error.message(), error.code());
     let is_of_a_name = [SqlState::UNDEFINED_PSTATEMENT, SqlState::DUPLICATE_PSTATEMENT].contains(code)
         || error.routine() == Some("exec_bind_message"); // other parameters
-    let of_code = || ADVICE.iter().find(|(of, _)| of == code).map(|(_, advice)| *advice);
-    let advice = if has_another_result(error) {
-        Some("a pooler keeps the statement of an earlier sql/meter.sql: run RECONNECT in pgbouncer")
-    } else if is_of_a_name {
-        Some(NO_NAMES)
-    } else {
-        of_code()
-    };
+    let advice = ADVICE.iter().find(|(of, _)| of == code).map(|(_, advice)| *advice);
+    let advice = advice.or(is_of_a_name.then_some(NO_NAMES));
     let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
     format!("{message} (SQLSTATE {}){advice}", code.code())
 }

@@ -116,8 +116,8 @@ impl PostgresStore {
 
     /// Prepares each statement once for each connection, so that the server does not parse and plan it in each call. Without this setting it does.
     ///
-    /// The first call on a connection takes two round trips. A statement is prepared and run once more if `DISCARD ALL` or `DEALLOCATE ALL` removed it,
-    /// or if an upgrade changed its result. The server had not begun to run the statement.
+    /// The first call on a connection takes two round trips. If the session has lost its statements (`DISCARD ALL`, `DEALLOCATE ALL`), or an upgrade changed
+    /// the result of a function, the call runs again without a name: the server had not begun to run it. The next call prepares the statement again.
     ///
     /// **Not through pgbouncer** in transaction or statement mode, unless it is of version 1.21 or later and its `max_prepared_statements` is above 0.
     /// The same holds for any pooler that gives a session to several clients. There, another client's statement of the same name may run instead.
@@ -216,13 +216,16 @@ impl PostgresStore {
         if !self.is_prepared {
             return connection.query_typed(statement.sql, &params).await;
         }
-        let (values, types): (Vec<_>, Vec<_>) = params.into_iter().unzip();
-        let prepared = connection.prepare_typed_cached(statement.sql, &types).await?;
-        match connection.query(&prepared, &values).await {
+        let (values, types): (Vec<_>, Vec<_>) = params.iter().cloned().unzip();
+        let named = async {
+            let prepared = connection.prepare_typed_cached(statement.sql, &types).await?;
+            connection.query(&prepared, &values).await
+        };
+        match named.await {
+            // To prepare it here again could fail again: pgbouncer keeps a statement of the same text.
             Err(error) if error::must_prepare_again(&error) => {
                 connection.statement_cache.remove(statement.sql, &types);
-                let prepared = connection.prepare_typed_cached(statement.sql, &types).await?;
-                connection.query(&prepared, &values).await
+                connection.query_typed(statement.sql, &params).await
             }
             rows => rows,
         }

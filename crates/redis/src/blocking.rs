@@ -3,13 +3,12 @@
 use crate::failure::{self, ScriptFailure};
 use crate::wire::{self, ScriptCall};
 use core::fmt;
-use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use ratelimit_meter_store::{Ask, BlockingStore, Micros, Reply, StoreError, Verb};
 use redis::{Client, Cmd, Connection, ConnectionLike, ErrorKind, RedisResult, Value};
 use std::io;
 use std::sync::mpsc::{RecvTimeoutError, SendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -40,8 +39,10 @@ struct ConnectionPool {
     deadline: Duration,
     /// Connections with the time of their last use.
     idle: Mutex<Vec<(Connection, Instant)>>,
-    /// The threads that connect.
-    connecting: AtomicUsize,
+    /// The number of threads that connect.
+    connecting: Mutex<usize>,
+    /// Notified when one of these threads ends.
+    ended: Condvar,
 }
 
 impl RedisBlockingStore {
@@ -55,7 +56,8 @@ impl RedisBlockingStore {
             client,
             deadline,
             idle: Mutex::default(),
-            connecting: AtomicUsize::new(0),
+            connecting: Mutex::default(),
+            ended: Condvar::new(),
         };
         Self {
             shared: Arc::new(shared),
@@ -119,6 +121,10 @@ impl ConnectionPool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn connecting(&self) -> MutexGuard<'_, usize> {
+        self.connecting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn keep(&self, connection: Connection) {
         let mut idle = self.idle();
         if idle.len() < MOST {
@@ -135,6 +141,7 @@ impl ConnectionPool {
 
     /// Connects in a thread, because no name lookup can be given a deadline. If the caller has left, the connection is kept for a later call.
     fn connect(self: &Arc<Self>) -> Result<Connection, StoreError> {
+        let begin = Instant::now();
         let connecting = ConnectingThread::of(self).ok_or(StoreError::Overloaded)?;
         let (sender, made) = sync_channel(0);
         let thread = thread::Builder::new().name("ratelimit-meter-redis".to_owned());
@@ -143,7 +150,8 @@ impl ConnectionPool {
                 connecting.0.keep(connection);
             }
         });
-        let connected = match spawned.map(|_| made.recv_timeout(self.deadline)) {
+        let left = self.deadline.saturating_sub(begin.elapsed());
+        let connected = match spawned.map(|_| made.recv_timeout(left)) {
             Ok(Ok(connected)) => connected,
             Ok(Err(RecvTimeoutError::Timeout)) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
             Ok(Err(RecvTimeoutError::Disconnected)) => {
@@ -166,19 +174,23 @@ impl ConnectionPool {
 struct ConnectingThread(Arc<ConnectionPool>);
 
 impl ConnectingThread {
-    /// Returns a place, if there is one.
+    /// Returns a place, if there is one within the deadline.
     fn of(pool: &Arc<ConnectionPool>) -> Option<Self> {
-        // ORDERING: relaxed, a count that orders nothing else. Too high a count for a moment denies a place that would be free the next moment.
-        let before = pool.connecting.fetch_add(1, Ordering::Relaxed);
-        let place = Self(Arc::clone(pool));
-        (before < MOST).then_some(place)
+        let is_full = |threads: &mut usize| *threads >= MOST;
+        let waited = pool.ended.wait_timeout_while(pool.connecting(), pool.deadline, is_full);
+        let (mut threads, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if is_full(&mut threads) {
+            return None;
+        }
+        *threads += 1;
+        Some(Self(Arc::clone(pool)))
     }
 }
 
 impl Drop for ConnectingThread {
     fn drop(&mut self) {
-        // ORDERING: relaxed, as in `of`.
-        self.0.connecting.fetch_sub(1, Ordering::Relaxed);
+        *self.0.connecting() -= 1;
+        self.0.ended.notify_one();
     }
 }
 
@@ -257,21 +269,37 @@ mod tests {
             matches!(&error, StoreError::Unreachable(text) if text.contains("no answer while connecting")),
             "{error}"
         );
-        assert!(begin.elapsed() < 3 * deadline, "steps of connecting have one deadline");
+        assert!(begin.elapsed() < PATIENCE, "the caller has left");
         proxy.set(Replies::Pass);
         assert!(wait_for(|| store.shared.idle().len() == 1));
         assert_eq!(check(&store), Ok(Some(1)));
     }
 
+    /// As when many threads make their first call at once.
+    #[test]
+    fn call_waits_for_a_place_to_connect() {
+        let Some(server) = Server::start(&[]) else { return };
+        let store = RedisBlockingStore::open(&server.url(), Duration::from_secs(60)).unwrap();
+        let places: Vec<_> = (0..MOST)
+            .map(|_| ConnectingThread::of(&store.shared).unwrap())
+            .collect();
+        thread::scope(|scope| {
+            let call = scope.spawn(|| check(&store));
+            thread::sleep(Duration::from_millis(100));
+            drop(places);
+            assert_eq!(call.join().unwrap(), Ok(Some(1)));
+        });
+    }
+
     #[test]
     fn threads_that_connect_are_bounded() {
-        let store = RedisBlockingStore::open("redis://127.0.0.1:1/", Duration::from_secs(1)).unwrap();
+        let store = RedisBlockingStore::open("redis://127.0.0.1:1/", Duration::from_millis(200)).unwrap();
         let places: Vec<_> = (0..MOST)
             .map(|_| ConnectingThread::of(&store.shared).unwrap())
             .collect();
         assert_eq!(check(&store), Err(StoreError::Overloaded));
         drop(places);
         assert!(matches!(check(&store), Err(StoreError::Unreachable(_))));
-        assert!(wait_for(|| store.shared.connecting.load(Ordering::Relaxed) == 0));
+        assert!(wait_for(|| *store.shared.connecting() == 0));
     }
 }

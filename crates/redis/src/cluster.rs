@@ -58,6 +58,8 @@ struct CurrentCluster {
     pause: Duration,
     /// The time of the last answer of any node.
     answered: Option<Instant>,
+    /// The last time at which a task tried all nodes.
+    tried: Option<Instant>,
 }
 
 /// A task that connects to the cluster.
@@ -267,18 +269,25 @@ impl Cluster<'_> {
 }
 
 impl SendOnce for Cluster<'_> {
-    /// Tries the node of the slot and, in a task, all nodes. The client connects again to each node that fails.
+    /// Tries the node of the slot and, in one task for all calls, all nodes. The client connects again to each node that fails.
     async fn try_if_idle(&self) {
-        let is_idle = is_idle(self.store.current().answered);
-        if !is_idle {
-            return;
-        }
+        let is_first = {
+            let mut current = self.store.current();
+            if !is_idle(current.answered) {
+                return;
+            }
+            let tried = current.tried.filter(|tried| tried.elapsed() < PATIENCE);
+            current.tried = tried.or_else(|| Some(Instant::now()));
+            tried.is_none()
+        };
         let (time, mut connection) = (redis::cmd("TIME"), self.connection());
-        let (mut others, command) = (connection.clone(), time.clone());
-        tokio::spawn(async move {
-            let nodes = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-            let _ = tokio::time::timeout(PATIENCE, others.route_command(command, nodes)).await;
-        });
+        if is_first {
+            let (mut others, command) = (connection.clone(), time.clone());
+            tokio::spawn(async move {
+                let nodes = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+                let _ = tokio::time::timeout(PATIENCE, others.route_command(command, nodes)).await;
+            });
+        }
         let node = SingleNodeRoutingInfo::SpecificNode(Route::new(self.slot, SlotAddr::Master));
         let answer = connection.route_command(time, RoutingInfo::SingleNode(node));
         let _ = self.answer(answer).await;
@@ -418,6 +427,32 @@ mod tests {
             store.current().answered = idle;
             assert_eq!(check().unwrap().cells, Some(1));
         }
+    }
+
+    #[test]
+    fn idle_calls_share_one_trial_of_all_nodes() {
+        const CALLS: usize = 30;
+        let Some((node, proxy, store)) = held_store() else {
+            return;
+        };
+        proxy.set(Replies::Pass);
+        let runtime = runtime();
+        assert!(wait_for(|| runtime.block_on(is_connected(&store))));
+        store.current().answered = Instant::now().checked_sub(IDLE);
+        node.signal("-STOP");
+        let limit = StoreLimit::Bucket(Units::of("10/d".parse().unwrap()).unwrap());
+        let asks = [Ask {
+            key: "k",
+            limit: &limit,
+            n: 1,
+        }];
+        for _ in 0..CALLS {
+            let call = store.decide(Verb::Check, None, &asks);
+            let limited = async { tokio::time::timeout(Duration::from_millis(20), call).await };
+            assert!(runtime.block_on(limited).is_err(), "no reply");
+        }
+        let tasks = runtime.metrics().num_alive_tasks();
+        assert!(tasks < CALLS / 2, "{tasks} tasks");
     }
 
     #[test]

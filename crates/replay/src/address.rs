@@ -87,10 +87,11 @@ impl Addresses {
         }
     }
 
-    /// Returns the same for a value that need not be a client. With a name after its port, such as `192.0.2.1:443:x`, it is no address.
+    /// Returns the same for a value that need not be a client. With a slash before it, or a name after its port, such as `192.0.2.1:443:x`, it is no
+    /// address.
     #[must_use]
     pub(crate) fn key_of_text<'a>(&'a mut self, text: &'a [u8]) -> &'a [u8] {
-        match parse_with(text, is_number) {
+        match parse_with(text, is_number).filter(|_| !text.starts_with(b"/")) {
             Some(address) => self.network(address),
             None => text,
         }
@@ -167,12 +168,14 @@ mod tests {
     }
 
     #[test]
-    fn name_behind_a_port_belongs_to_the_text() {
+    fn text_around_an_address_is_no_client() {
         for (text, key) in [
             ("192.0.2.1:443", "192.0.2.1"),
             ("[2001:db8::1]:443", "2001:db8::1"),
             ("192.0.2.1:443:tenant", "192.0.2.1:443:tenant"),
             ("192.0.2.1:443:9", "192.0.2.1:443:9"),
+            // A path, such as one that asks for the place of an address.
+            ("/8.8.8.8", "/8.8.8.8"),
         ] {
             assert_eq!(
                 Addresses::new(128).key_of_text(text.as_bytes()),

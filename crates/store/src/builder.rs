@@ -54,7 +54,7 @@ pub enum InvalidSharedMeter {
     /// A store cannot keep a quota.
     Quota(InvalidQuota),
     /// The name, or the slot, is empty, longer than 512 bytes, or has a brace or a zero byte in it. Braces mark the part of a key that chooses its slot in
-    /// a cluster. PostgreSQL stores no zero byte and indexes no longer key.
+    /// a cluster. PostgreSQL stores no zero byte and indexes no key above 2,704 bytes.
     Name,
     /// An average cannot be leased.
     LeaseOfAverage,

@@ -75,9 +75,10 @@ async fn lost_statements_are_prepared_again() {
         assert_eq!(take(&store, &limit, 1).await, Ok(Some(1)));
         in_its_session(&store, lose).await;
         assert_eq!(take(&store, &limit, 1).await, Ok(Some(1)), "after {lose}");
+        assert_eq!(take(&store, &limit, 1).await, Ok(Some(1)), "after {lose}");
         assert_eq!(statements(&store).await, 1, "after {lose}");
     }
-    assert_eq!(take(&store, &limit, 4).await, Ok(Some(4)), "each call counted once");
+    assert_eq!(take(&store, &limit, 1).await, Ok(Some(1)), "each call counted once");
     assert_eq!(take(&store, &limit, 1).await, Ok(Some(0)));
 
     // The session ends, and the next one prepares the statement.
@@ -108,6 +109,8 @@ async fn upgrade_that_changes_a_result_fails_no_call() {
     assert_eq!(error.name(), "protocol", "{error}");
     plain.install().await.expect("upgraded");
     assert_eq!(take(&store, &limit, 1).await, Ok(Some(1)));
+    // Without a name: pgbouncer would give the earlier statement to a client that prepares the same text.
+    assert_eq!(statements(&store).await, 0);
     assert_eq!(take(&store, &limit, 1).await, Ok(Some(0)));
     assert_eq!(statements(&store).await, 1);
 }

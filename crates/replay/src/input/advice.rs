@@ -279,7 +279,7 @@ fn stamps_in(line: &[u8], options: &StampOptions) -> Vec<Stamp> {
                     .filter(|_| before == 0)
                     .map_or_else(String::new, |(_, mark)| mark.to_owned())
                     + &group;
-                let is_number = bare.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+                let is_number = bare.iter().all(|byte| byte.is_ascii_digit() || b".,".contains(byte));
                 let found = if is_number { &mut numbers } else { &mut dates };
                 found.push(Stamp {
                     before,
@@ -474,6 +474,10 @@ mod tests {
             regex(shared, &StampOptions::default()),
             "; its stamps name their zone by letters: name the zone with --tz, such as --tz Asia/Shanghai for CST"
         );
+        let number =
+            b"1234567890,5 2024-05-20 00:00:18 203.0.113.7 a\n1234567890,5 2024-05-20 00:00:18 203.0.113.7 b\n";
+        let dated = regex(number, &StampOptions::default());
+        assert!(dated.contains(r"'^(?:\S+\s+){1}(?<time>\S+\s+\S+)"), "{dated}");
         let timeless = regex(b"GET /a 200 5.123 ms - 612\n", &StampOptions::default());
         assert!(timeless.starts_with("; no time was found"), "{timeless}");
         let lines = b"2024-05-20 00:00:18 203.0.113.7 a\n2024-05-20 00:00:18 2001:db8::1 a\n";

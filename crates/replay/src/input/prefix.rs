@@ -21,7 +21,7 @@ static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
           | (?: (?: DEBUG | INFO | WARNING | ERROR ) : [\w.]+ : )
           | (?: \[ \d{4}-\d\d-\d\d \s \d\d:\d\d:\d\d \s [+-]\d{4} \] \s (?: \[\d+\] \s )? \[[A-Z]+\] \s+ )
           | (?: (?: <\d{1,3}> )? \d{4}-\d\d-\d\d[T\x20_]\d\d:\d\d:\d\d [\d.,:+Zz-]* \s+ (?: std(?: out | err) \s [FP] \s
-              | (?: \S+ \s+ )? [^\s:\[\x22]+ (?: \[[\w.-]+\] )? : \s+ | \{ [^}]* \} \s+ | \[ [\w.\#-]+ \] \s+ )? )
+              | (?: \S+ \s+ )? [^\s:\[\x22]+ (?: \[[\w.-]+\] )? : \s+ | \{ [^}]* \} \s+ | \[ [a-zA-Z_-][\w.\#-]* \] \s+ )? )
         )"#,
     )
     .ok()

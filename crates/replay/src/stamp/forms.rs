@@ -293,7 +293,9 @@ fn split_zone(text: &str) -> (String, Option<NamedZone<'_>>) {
 fn with_point(mut text: String) -> String {
     let bytes = text.as_bytes();
     let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
-    let comma = memchr::memrchr(b',', bytes).filter(|&at| at > 2 && is_digit(at - 1) && is_digit(at + 1));
+    // Behind the seconds: a comma may also be between a date and a year or a time.
+    let is_second = |at: usize| at >= 6 && (bytes[at - 3] == b':' || (at - 6..at).all(is_digit));
+    let comma = memchr::memrchr(b',', bytes).filter(|&at| is_second(at) && is_digit(at + 1));
     if let Some(at) = comma {
         text.replace_range(at..=at, ".");
     }

@@ -532,6 +532,7 @@ fn relatives_of_common_log_format_have_a_client() {
         "[20/May/2024:00:00:18 +0000] www.example.org 203.0.113.7 0.227 \"GET /a HTTP/2.0\" 200 125 440 - curl",
         "ACCESS [2024-05-20T00:00:18.000Z] \"GET /a HTTP/1.1\" 200 - 0 5 1 1 \"203.0.113.7\" \"curl\" \"cc21\" \"x\" \"10.0.0.1:80\"",
         "2024-05-20T00:00:18+0000 [-] \"203.0.113.7\" - - [20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 200 5 \"-\" \"curl\"",
+        "2024-05-20T00:00:18+0000 [203.0.113.7] - - [20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 200 5 \"-\" \"curl\"",
         "[20/May/2024:00:00:18 +0000] 200 - GET https example.org \"/a\" [Client 203.0.113.7] [Length 5] [Gzip -] \"curl\" \"-\"",
     ] {
         let (requests, bad) = read(&format!("{line}\n")).expect(line);
