@@ -283,12 +283,15 @@ mod tests {
         let places: Vec<_> = (0..MOST)
             .map(|_| ConnectingThread::of(&store.shared).unwrap())
             .collect();
+        let begin = Instant::now();
         thread::scope(|scope| {
-            let call = scope.spawn(|| check(&store));
-            thread::sleep(Duration::from_millis(100));
-            drop(places);
-            assert_eq!(call.join().unwrap(), Ok(Some(1)));
+            scope.spawn(|| drop(places));
+            assert_eq!(check(&store), Ok(Some(1)));
         });
+        assert!(
+            begin.elapsed() < store.shared.deadline,
+            "a place that is free ends the wait"
+        );
     }
 
     #[test]
@@ -297,7 +300,9 @@ mod tests {
         let places: Vec<_> = (0..MOST)
             .map(|_| ConnectingThread::of(&store.shared).unwrap())
             .collect();
+        let begin = Instant::now();
         assert_eq!(check(&store), Err(StoreError::Overloaded));
+        assert!(begin.elapsed() >= store.shared.deadline, "it waited for a place");
         drop(places);
         assert!(matches!(check(&store), Err(StoreError::Unreachable(_))));
         assert!(wait_for(|| *store.shared.connecting() == 0));
