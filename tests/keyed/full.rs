@@ -193,7 +193,7 @@ impl<A: Algorithm> Play<A> {
                 self.forgive(index, now);
             }
         }
-        if !none || key % 16 == 0 {
+        if key % 16 == 0 {
             self.compare(now);
         }
     }
@@ -243,6 +243,7 @@ fn play<A: Algorithm>(like: Meter<A>, limit: Limit, when_full: WhenFull, steps: 
         let n = u32::try_from(spread(size, 1, u64::from(limit.at_once()))).expect("at most what conforms at once");
         play.step(verb, key, n, now);
     }
+    play.compare(now);
 }
 
 fn steps() -> impl Strategy<Value = Vec<(u64, Verb, u64, u64)>> {

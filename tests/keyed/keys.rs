@@ -191,6 +191,8 @@ fn averages() -> impl Strategy<Value = (u32, u64)> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
     /// Where an emission interval is a whole number of nanoseconds, nothing is rounded in a slot's shorter word.
     #[test]
     fn each_key_equals_a_meter_of_its_own(

@@ -143,7 +143,7 @@ fn averages_change_their_limit() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     /// Each key equals an `Adjustable` of its own, if changes do not precede decisions, while keys become idle and are evicted.
     #[test]

@@ -31,12 +31,9 @@ const SEEDS: [[u64; 3]; 16] = [
 /// As many as fill ten buckets, of which none must overflow.
 const KEYS: u32 = 4_150;
 
-/// Fails if two of the keys hash alike or share a meter, or if a table made for them runs out of slots.
+/// Fails if two of the keys share a meter, as keys that hash alike do, or if a table made for them runs out of slots.
 fn assert_apart<K: Hash>(seed: [u64; 3], what: &str, key: impl Fn(u32) -> K) {
     let hashes = KeyHashes::with_seed(seed);
-    let distinct: HashSet<u64> = (0..KEYS).map(|number| hashes.hash_one(key(number))).collect();
-    assert_eq!(distinct.len(), KEYS as usize, "hashes of {what} by {seed:?}");
-
     let clock = ManualClock::new();
     let like = GCRA::from_quota("1/h".parse::<Quota>().unwrap()).unwrap();
     let builder = KeyedBuilder::new(like.with_clock(clock.clone())).hashes(hashes);

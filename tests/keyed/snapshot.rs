@@ -37,6 +37,9 @@ fn written<A: Algorithm>(table: &KeyedMeter<u32, Meter<A>>, time: (Instant, Syst
 }
 
 proptest! {
+    // Each compares three tables, key by key.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn restored_keys_owe_their_debt_less_drain(
         charges in prop::collection::vec((0_u32..300, 0_u64..40, any::<bool>()), 0..200),
@@ -72,7 +75,9 @@ proptest! {
         check(|| LeakyBucket::from_quota(quota("7/s burst 20")).unwrap(), &charges, elapsed, moved);
         check(|| Exponential::from_quota(quota("10/s")).unwrap(), &charges, elapsed, moved);
     }
+}
 
+proptest! {
     /// Words of a table are shorter than those of a meter, but the units of a snapshot are the same.
     #[test]
     fn snapshots_move_between_keys_and_meters(

@@ -1,4 +1,4 @@
-//! Many threads on many keys, and totals that are exact under any interleaving; and a million keys through a table for ten thousand.
+//! Many threads on many keys, and totals that are exact under any interleaving; and new keys all the time, in a table for a thousand.
 
 use crate::support::keyed::{BUCKET_SLOTS, SLOTS, buckets, builder, few_slots};
 use crate::support::limit::Limit;
@@ -54,7 +54,7 @@ fn simultaneous_keys_admit_exactly_their_bursts() {
 /// Once all slots are live they stay so: each key has its burst, or never had a slot.
 #[test]
 fn full_table_admits_burst_or_nothing() {
-    for _ in 0..4 {
+    for _ in 0..2 {
         let clock = ManualClock::new();
         let keys: KeyedMeter<u64, GCRA<ManualClock>> =
             few_slots(builder(gcra(&Limit::per_second(5)), &clock, WhenFull::Deny));
@@ -71,7 +71,7 @@ fn full_table_admits_burst_or_nothing() {
 /// Admissions beyond a key's burst follow an eviction, and are counted.
 #[test]
 fn a_full_table_counts_evictions() {
-    for _ in 0..4 {
+    for _ in 0..2 {
         let clock = ManualClock::new();
         let keys: KeyedMeter<u64, GCRA<ManualClock>> =
             few_slots(builder(gcra(&Limit::per_second(5)), &clock, WhenFull::Forgive));
@@ -107,14 +107,14 @@ fn reused_slots_keep_each_key_within_its_limit() {
         let clock = ManualClock::new();
         let start = clock.now();
         let keys: KeyedMeter<u64, GCRA<ManualClock>> = few_slots(builder(gcra(&limit), &clock, when_full));
-        let admitted = storm(199, 100, |key| {
+        let admitted = storm(199, 30, |key| {
             if key == 0 {
                 clock.advance(Duration::from_millis(10)).expect("some seconds");
             }
             keys.check(&key).is_ok()
         });
         let ran = clock.now() - start;
-        assert_eq!(ran, Duration::from_millis(10 * 100 * THREADS));
+        assert_eq!(ran, Duration::from_millis(10 * 30 * THREADS));
         let most = 5 + u64::try_from(ran.as_millis()).unwrap() / 100;
         let stats = keys.stats();
         let spare = 5 * stats.forgiven;
@@ -128,32 +128,32 @@ fn reused_slots_keep_each_key_within_its_limit() {
     }
 }
 
-/// A million keys, each once, 10,000 of them live at a time. A hundred keys that are over their limit all the while are never evicted.
+/// A hundred thousand keys, each once, a thousand of them live at a time. Ten keys that are over their limit all the while are never evicted.
 #[test]
-fn million_keys_pass_a_table_for_ten_thousand() {
+fn new_keys_pass_a_table_for_a_thousand() {
     let (clock, limit) = (ManualClock::new(), Limit::per_second(10));
     let start = clock.now();
-    let table = builder(gcra(&limit), &clock, WhenFull::Forgive).with_capacity(10_000);
+    let table = builder(gcra(&limit), &clock, WhenFull::Forgive).with_capacity(1_000);
     let keys: KeyedMeter<u64, GCRA<ManualClock>> = table.unwrap();
     let memory = keys.memory();
-    assert!(memory <= 205_000);
-    for bad in 0..100 {
+    assert!(memory <= 33_000);
+    for bad in 0..10 {
         assert_eq!(keys.key(&bad).charge(1000), 0);
     }
-    // Ten microseconds a key; each owes for a tenth of a second.
-    for new in 0..1_000_000 {
-        let at = start + Duration::from_micros(10) * new;
+    // A tenth of a millisecond a key; each owes for a tenth of a second.
+    for new in 0..100_000 {
+        let at = start + Duration::from_micros(100) * new;
         assert!(keys.check_at(&(1000 + u64::from(new)), at).is_ok());
-        if new % 1000 == 0 {
-            assert!(keys.check_at(&(u64::from(new) / 1000 % 100), at).is_err());
+        if new % 100 == 0 {
+            assert!(keys.check_at(&(u64::from(new) / 100 % 10), at).is_err());
         }
     }
     let end = start + Duration::from_secs(10);
     let stats = keys.stats_at(end);
-    assert_eq!((keys.memory(), stats.slots), (memory, 25 * BUCKET_SLOTS));
+    assert_eq!((keys.memory(), stats.slots), (memory, 4 * BUCKET_SLOTS));
     // New keys only, with as many live: on average one in 180,000 finds no slot (`src/keyed/table.rs`), some of them together.
-    assert!(stats.forgiven <= 40, "{stats:?}");
-    assert!((10_000..=10_100).contains(&stats.live), "{stats:?}");
-    // The evicted key is the first to become idle, not one of the hundred.
-    assert!((0..100).all(|bad| keys.check_at(&bad, end).is_err()));
+    assert!(stats.forgiven <= 10, "{stats:?}");
+    assert!((1_000..=1_010).contains(&stats.live), "{stats:?}");
+    // The evicted key is the first to become idle, not one of the ten.
+    assert!((0..10).all(|bad| keys.check_at(&bad, end).is_err()));
 }

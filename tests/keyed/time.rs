@@ -97,6 +97,9 @@ fn play<A: Algorithm>(like: Meter<A>, calls: &[(u64, u32, i128)]) -> Result<(), 
 }
 
 proptest! {
+    // Each fills four tables first.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn decisions_before_a_reuse_are_made_at_it(
         calls in prop::collection::vec((0_u64..61, 1..=BURST, -REUSE..3 * REUSE), 1..300),
