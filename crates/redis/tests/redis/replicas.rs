@@ -68,7 +68,9 @@ fn failover_to_a_replica_loses_lagging_writes() {
 #[test]
 fn demoted_primary_is_left() {
     let Some(old) = Server::start(&[]) else { return };
-    let Some(new) = Server::start(&[]) else { return };
+    let Some(new) = Server::start(&["--repl-diskless-sync-delay", "0"]) else {
+        return;
+    };
     let proxy = Proxy::to(old.port());
     let (limit, _) = bucket("10/d");
     let store = OnRuntime::new(&proxy.url());
