@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn flood_of_keys_evicts_no_debt() {
         let flooded = run(Flood {
-            keys: 1_000_000,
+            keys: 100_000,
             room: 10_000,
         });
         assert_eq!(flooded.wrong(), Vec::<String>::new());
