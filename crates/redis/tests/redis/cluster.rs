@@ -11,13 +11,15 @@ use tokio::runtime::Runtime;
 const SLOTS: u16 = 16384;
 
 /// The settings of a node.
-const NODE: [&str; 6] = [
+const NODE: [&str; 8] = [
     "--cluster-enabled",
     "yes",
     "--cluster-node-timeout",
     "2000",
     "--cluster-require-full-coverage",
     "no",
+    "--repl-diskless-sync-delay",
+    "0",
 ];
 
 /// Three masters, a third of the slots each.
@@ -262,6 +264,14 @@ fn replicated<'a>(
         info.contains("master_link_status:up")
     };
     assert!(wait_for(is_up));
+    // Other nodes follow and elect only a replica that they know.
+    let replica_id = self::id(&replica);
+    let knows = |node: &Server| {
+        let known = node.command(&["CLUSTER", "NODES"]).unwrap();
+        let mut lines = known.lines();
+        lines.any(|line| line.starts_with(&replica_id) && line.contains(&format!("slave {id} ")))
+    };
+    assert!(wait_for(|| nodes.iter().all(knows)));
     Some((meter, runtime, master, replica))
 }
 
