@@ -209,8 +209,21 @@ const fn denied_for(ns: u64, is_table_full: bool) -> Denied {
     }
 }
 
+/// Writes the standing of a request that was admitted, or of one that was denied. Returns the reason of a denial.
 #[inline]
-fn taken(taken: &Taken, detail: Detail, standing: &mut Standing) -> Option<Denied> {
+fn taken(taken: Result<Standing, Taken>, detail: Detail, standing: &mut Standing) -> Option<Denied> {
+    match taken {
+        Ok(admitted) => {
+            *standing = admitted;
+            None
+        }
+        Err(taken) => not_admitted(&taken, detail, standing),
+    }
+}
+
+// Out of line, so that an admission inlines.
+#[inline(never)]
+fn not_admitted(taken: &Taken, detail: Detail, standing: &mut Standing) -> Option<Denied> {
     let denied = taken.decision().err().map(|denial| match (denial, taken.wait()) {
         (NegativeMultiDecision::BatchNonConforming(_, denial), Some(wait)) => {
             denied_for(nanos(wait.as_nanos()), denial.is_table_full())
@@ -250,7 +263,11 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Meter<A, C> {
     }
 
     fn take_now(&self, _: Ticket, n: u32, detail: Detail, standing: &mut Standing) -> Option<Denied> {
-        taken(&Self::take(self, n), detail, standing)
+        taken(
+            self.take_read(n, |status| Standing::of(status, detail)),
+            detail,
+            standing,
+        )
     }
 
     fn peek(&self, _: Ticket, n: u32, at: Instant) -> Result<(), Denied> {
@@ -258,10 +275,11 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Meter<A, C> {
     }
 
     fn take(&self, _: Ticket, n: u32, at: Instant, detail: Detail, standing: &mut Standing) -> Option<Denied> {
-        match detail {
-            Detail::Nothing => self.check_n_at(n, at).err().map(|denial| denied(denial, at)),
-            _ => taken(&self.take_at(n, at), detail, standing),
-        }
+        taken(
+            self.take_read_at(n, at, |status| Standing::of(status, detail)),
+            detail,
+            standing,
+        )
     }
 
     fn standing(&self, _: Ticket, at: Instant, detail: Detail) -> Standing {
@@ -364,7 +382,11 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for TieredTable<A, C> {
     }
 
     fn take_now(&self, ticket: Ticket, n: u32, detail: Detail, standing: &mut Standing) -> Option<Denied> {
-        taken(&self.key(ticket).take(n), detail, standing)
+        taken(
+            self.key(ticket).take_read(n, |status| Standing::of(status, detail)),
+            detail,
+            standing,
+        )
     }
 
     fn peek(&self, ticket: Ticket, n: u32, at: Instant) -> Result<(), Denied> {
@@ -373,11 +395,12 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for TieredTable<A, C> {
     }
 
     fn take(&self, ticket: Ticket, n: u32, at: Instant, detail: Detail, standing: &mut Standing) -> Option<Denied> {
-        let key = self.key(ticket);
-        match detail {
-            Detail::Nothing => key.check_n_at(n, at).err().map(|denial| denied(denial, at)),
-            _ => taken(&key.take_at(n, at), detail, standing),
-        }
+        taken(
+            self.key(ticket)
+                .take_read_at(n, at, |status| Standing::of(status, detail)),
+            detail,
+            standing,
+        )
     }
 
     fn standing(&self, ticket: Ticket, at: Instant, detail: Detail) -> Standing {
