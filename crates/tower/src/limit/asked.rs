@@ -305,44 +305,48 @@ fn try_out(trial: &mut [LaneAsk<'_>], at: Instant, detail: Detail) {
     }
 }
 
+/// Takes the cells of all enforced meters at one time, or of none.
 pub(super) fn take_all(asks: &mut [LaneAsk<'_>], at: Instant, detail: Detail) -> Result<(), Denial> {
-    let enforced = |ask: &&mut LaneAsk<'_>| !ask.rules.dry_run;
     asks.iter_mut().for_each(|ask| ask.denied = None);
-    for (index, ask) in asks.iter_mut().filter(enforced).enumerate() {
-        // The first is looked at by taking it, unless another denies, or unless its denial would count.
-        if index > 0 || ask.lane.meters.counts_denials() {
-            ask.look_at(at);
-        }
+    if all_conform(asks, at) && take_in_order(asks, at, detail) {
+        return Ok(());
     }
-    let rest_conforms = asks.iter().all(|ask| ask.denied.is_none());
-    let mut charged = 0;
-    if !rest_conforms {
-        asks.iter_mut()
-            .find(enforced)
-            .into_iter()
-            .for_each(|ask| ask.look_at(at));
-    } else {
-        for ask in asks.iter_mut() {
-            if !ask.rules.dry_run {
-                ask.take_at(at, detail);
-            }
-            if ask.denied.is_some() {
-                break;
-            }
-            charged += 1;
-        }
-        if charged == asks.len() {
-            return Ok(());
-        }
-    }
-    // Denied; at worst by a request that came in between, in which case the meters charged so far get their cells back.
-    asks[..charged]
-        .iter()
-        .filter(|ask| !ask.rules.dry_run)
-        .for_each(|ask| ask.give_back(at));
     asks.iter_mut().for_each(|ask| ask.stand_at(at, detail));
     let denials = asks.iter().filter_map(|ask| ask.denial().err());
     denials.reduce(later).map_or(Ok(()), Err)
+}
+
+fn enforced<'s, 'a>(asks: &'s mut [LaneAsk<'a>]) -> impl Iterator<Item = &'s mut LaneAsk<'a>> {
+    asks.iter_mut().filter(|ask| !ask.rules.dry_run)
+}
+
+/// Looks at the meters, and returns `true` if none denies.
+///
+/// Taking from the first meter looks at it too. So it is looked at here only if another meter denies, or if its own denial would count.
+fn all_conform(asks: &mut [LaneAsk<'_>], at: Instant) -> bool {
+    let mut asks = enforced(asks);
+    let Some(first) = asks.next() else { return true };
+    let mut rest_conforms = true;
+    for ask in asks {
+        ask.look_at(at);
+        rest_conforms &= ask.denied.is_none();
+    }
+    if !rest_conforms || first.lane.meters.counts_denials() {
+        first.look_at(at);
+    }
+    rest_conforms && first.denied.is_none()
+}
+
+/// Takes from each meter in turn. If one denies, gives back the cells of the meters before it, and returns `false`.
+fn take_in_order(asks: &mut [LaneAsk<'_>], at: Instant, detail: Detail) -> bool {
+    let denying = enforced(asks).position(|ask| {
+        ask.take_at(at, detail);
+        ask.denied.is_some()
+    });
+    if let Some(denying) = denying {
+        enforced(asks).take(denying).for_each(|ask| ask.give_back(at));
+    }
+    denying.is_none()
 }
 
 /// Returns the denial that lasts longer; one without end comes first.

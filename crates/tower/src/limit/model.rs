@@ -139,8 +139,13 @@ const TICKET: Ticket = Ticket {
     tier: 0,
 };
 
-/// Runs two requests of one cell each through `2^(2 * STEPS)` schedules, over meters of these bursts. Returns in how many each number of requests
-/// was admitted.
+/// Returns the orders of the steps of two requests, as the bits of a number. A request that ends earlier leaves its remaining steps out.
+fn schedules() -> impl Iterator<Item = u32> {
+    (0..1 << (2 * STEPS)).filter(|schedule: &u32| schedule.count_ones() == STEPS)
+}
+
+/// Runs two requests of one cell each through all schedules, over meters of these bursts. Returns in how many schedules each number of requests was
+/// admitted.
 fn outcomes(bursts: [u32; 3], orders: [[usize; 3]; 2]) -> [u32; 3] {
     let turns = Arc::new(Turns::default());
     let (clock, rules) = (ManualClock::new(), Rules::default());
@@ -160,7 +165,7 @@ fn outcomes(bursts: [u32; 3], orders: [[usize; 3]; 2]) -> [u32; 3] {
         u32::from(decided.is_ok())
     };
     let mut outcomes = [0; 3];
-    for schedule in 0..1 << (2 * STEPS) {
+    for schedule in schedules() {
         turns.begin(schedule);
         let admitted = std::thread::scope(|scope| {
             let other = scope.spawn(|| request(true));
@@ -182,7 +187,7 @@ fn outcomes(bursts: [u32; 3], orders: [[usize; 3]; 2]) -> [u32; 3] {
 
 #[test]
 fn last_cells_go_to_exactly_one_request() {
-    let schedules = 1 << (2 * STEPS);
+    let schedules = u32::try_from(schedules().count()).unwrap();
     let same = [[0, 1, 2]; 2];
     assert_eq!(outcomes([1, 1, 1], same), [0, schedules, 0]);
     assert_eq!(outcomes([2, 1, 2], same), [0, schedules, 0]);
