@@ -184,6 +184,18 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         Ok(NotStored::Denied(until))
     }
 
+    #[cold]
+    #[inline(never)]
+    fn status_before_watermark(&self, schedule: &Schedule<A>, word: u64, at: Nanos) -> Status {
+        let watermark = self.bucket.watermark();
+        let [status, later] = [at, watermark].map(|at| schedule.status(word, at));
+        Status {
+            remaining: status.remaining.max(later.remaining),
+            next: if later.remaining > 0 { Volume(0) } else { status.next },
+            ..status
+        }
+    }
+
     /// Returns the state of the key, if it has a slot. At one moment of the read, the key was in that slot with that state.
     #[inline]
     fn state_of(&self, limits: &Limits<A>) -> Result<Option<SlotState>, Superseded> {
@@ -490,18 +502,13 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
     }
 
     /// Returns a status that agrees with [`decided`](Self::decided): cells may conform at `at`, or otherwise at the watermark.
-    #[inline]
+    // Always inlined: the parts of an admission's status that are not read are not computed.
+    #[inline(always)]
     fn status_of(&self, schedule: &Schedule<A>, word: u64, at: Nanos) -> Status {
-        let (status, watermark) = (schedule.status(word, at), self.bucket.watermark());
-        if at >= watermark {
-            return status;
+        if at < self.bucket.watermark() {
+            return self.status_before_watermark(schedule, word, at);
         }
-        let later = schedule.status(word, watermark);
-        Status {
-            remaining: status.remaining.max(later.remaining),
-            next: if later.remaining > 0 { Volume(0) } else { status.next },
-            ..status
-        }
+        schedule.status(word, at)
     }
 
     fn status(&self, at: Nanos) -> Status {

@@ -11,9 +11,9 @@ use crate::schedule::{NotAtOnce, NotStored, Schedule};
 #[cfg(feature = "std")]
 use crate::snapshot::{RestoreError, Snapshot};
 use crate::store::{Store, pause};
-use crate::time::Instant;
 #[cfg(feature = "std")]
 use crate::time::SystemTime;
+use crate::time::{Instant, Moment};
 use crate::units::{Nanos, Volume};
 use core::cell::Cell;
 
@@ -203,8 +203,19 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// As [`take_read`](Self::take_read).
     #[doc(hidden)]
     #[inline]
-    pub fn take_read_at<T: Copy>(&self, n: u32, at: Instant, read: impl Fn(&Status) -> T) -> Result<T, Taken> {
-        self.take_read_when(n, When::At(at), read)
+    pub fn take_read_at<T: Copy>(&self, n: u32, at: Moment, read: impl Fn(&Status) -> T) -> Result<T, Taken> {
+        self.take_read_when(n, When::Of(at), read)
+    }
+
+    /// Returns the decision that [`take_read_at`](Self::take_read_at) would return, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`peek_n`](Self::peek_n).
+    #[doc(hidden)]
+    #[inline]
+    pub fn look_at(&self, n: u32, at: Moment) -> Result<(), NegativeMultiDecision> {
+        self.peek_n_when(n, When::Of(at))
     }
 
     /// Admits as many of `n` cells as conform now, and returns their number. If that is fewer than `n`, also returns the instant from which the next
@@ -431,6 +442,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     pub(super) fn act<T>(&self, when: When, act: impl Fn(Nanos) -> Result<T, NotStored>) -> Result<T, NotStored> {
         match when {
             When::At(at) => act(self.store.time_line().position(at)),
+            When::Of(moment) => act(self.store.time_line().position_of(moment)),
             // A denial that counts must not be tried twice.
             When::Now if self.store.counts_denials() => act(self.exact_position(When::Now)),
             When::Now => {
