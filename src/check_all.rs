@@ -6,7 +6,7 @@ use crate::meter::Meter;
 use crate::outcome::{NegativeMultiDecision, Status, Taken};
 use crate::quota::Quota;
 use crate::store::Store;
-use crate::time::{self, Instant};
+use crate::time::{self, Instant, Moment};
 use core::error::Error;
 use core::fmt;
 
@@ -19,6 +19,11 @@ impl<A: Algorithm, C: Clock, S: Store<A> + Send + Sync> Checkable for Meter<A, C
 pub trait Checked {
     /// Returns the time now, and the maximum number of nanoseconds by which it is behind.
     fn now(&self) -> (Instant, u64);
+
+    /// Returns the time now, for several meters.
+    fn moment(&self) -> Moment {
+        self.now().0.into()
+    }
 
     /// Returns the exact time now.
     fn now_exactly(&self) -> Instant;
@@ -52,6 +57,10 @@ pub trait Checked {
 impl<A: Algorithm, C: Clock, S: Store<A>> Checked for Meter<A, C, S> {
     fn now(&self) -> (Instant, u64) {
         (self.clock().now(), C::LAG_NS)
+    }
+
+    fn moment(&self) -> Moment {
+        self.clock().moment()
     }
 
     fn now_exactly(&self) -> Instant {

@@ -75,6 +75,33 @@ pub fn since_epoch(at: Instant) -> u64 {
     nanos(at.saturating_duration_since(epoch()))
 }
 
+/// A time at which several meters decide: each finds its position on its own time line.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub enum Moment {
+    /// An instant.
+    At(Instant),
+    /// The nanoseconds since the epoch by a clock of this process: such a time needs no subtraction of instants, which is expensive.
+    SinceEpoch(u64),
+}
+
+impl Moment {
+    /// Returns the time as an instant.
+    #[must_use]
+    pub fn instant(self) -> Instant {
+        match self {
+            Self::At(at) => at,
+            Self::SinceEpoch(ns) => self::at(ns),
+        }
+    }
+}
+
+impl From<Instant> for Moment {
+    fn from(at: Instant) -> Self {
+        Self::At(at)
+    }
+}
+
 /// Returns the instant `ns` after `from`, or the platform's last.
 pub(crate) fn after(from: Instant, ns: u64) -> Instant {
     as_far_as_possible(from, ns, Instant::checked_add)

@@ -17,7 +17,7 @@
 //! - V(b) - V(a) < r * (b - a) + 1 for a <= b: a window is at most one unit too wide, and one more for the tolerance's unit;
 //! - V(t) >= floor(r * t) - 1: the tolerance's one unit makes up for the loss of M, so that a cell on its instant is admitted.
 
-use crate::time::{self, Instant, NANOS_PER_SEC, nanos};
+use crate::time::{self, Instant, Moment, NANOS_PER_SEC, nanos};
 use core::num::NonZeroU64;
 
 /// The time from the beginning of a time line to the making of its meter, so that an `Instant` taken just before building is exact.
@@ -102,6 +102,15 @@ impl TimeLine {
             }
             Some(after) => Nanos::clamped(nanos(after)),
             None => Nanos::BEGINNING,
+        }
+    }
+
+    /// Returns the position of a moment.
+    #[inline]
+    pub(crate) fn position_of(self, moment: Moment) -> Nanos {
+        match moment {
+            Moment::At(at) => self.position(at),
+            Moment::SinceEpoch(ns) => self.position_since_epoch(ns),
         }
     }
 

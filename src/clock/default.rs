@@ -2,7 +2,7 @@
 
 use super::Clock;
 use super::anchor::{Anchor, Broken, Sighting, WINDOW_NS};
-use crate::time::{self, Instant};
+use crate::time::{self, Instant, Moment};
 use crate::units::{Anchored, Nanos, TimeLine, UnitScale, Volume};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -158,6 +158,11 @@ impl Clock for DefaultClock {
     #[inline]
     fn position(&self, line: &TimeLine) -> Nanos {
         line.position_since_epoch(nanos())
+    }
+
+    #[inline]
+    fn moment(&self) -> Moment {
+        Moment::SinceEpoch(nanos())
     }
 
     const HAS_ANCHORS: bool = counter::EXISTS;

@@ -20,7 +20,7 @@ pub use manual::{ManualClock, OutOfRange};
 
 pub(crate) use anchor::WINDOW_NS as LAG_NS;
 
-use crate::time::Instant;
+use crate::time::{Instant, Moment};
 use crate::units::{Anchored, Nanos, TimeLine, UnitScale, Volume};
 
 /// A source of `Instant`s.
@@ -59,6 +59,13 @@ pub trait Clock: Clone + Send + Sync {
     #[inline]
     fn position(&self, line: &TimeLine) -> Nanos {
         line.position(self.now())
+    }
+
+    /// Returns the present time, for several meters.
+    #[doc(hidden)]
+    #[inline]
+    fn moment(&self) -> Moment {
+        self.now().into()
     }
 
     /// True if the clock has anchors, by which a decision may be made at once.
@@ -110,6 +117,11 @@ impl<C: Clock> Clock for &C {
     #[inline]
     fn now_exactly(&self) -> Instant {
         C::now_exactly(self)
+    }
+
+    #[inline]
+    fn moment(&self) -> Moment {
+        C::moment(self)
     }
 
     const HAS_ANCHORS: bool = C::HAS_ANCHORS;
@@ -166,6 +178,8 @@ pub(crate) enum When {
     Now,
     /// An instant that the caller gives.
     At(Instant),
+    /// A moment at which several meters decide.
+    Of(Moment),
 }
 
 impl When {
@@ -175,6 +189,7 @@ impl When {
         match self {
             Self::Now => clock.position(line),
             Self::At(at) => line.position(at),
+            Self::Of(moment) => line.position_of(moment),
         }
     }
 
@@ -183,6 +198,7 @@ impl When {
         match self {
             Self::Now => line.position(clock.now_exactly()),
             Self::At(at) => line.position(at),
+            Self::Of(moment) => line.position_of(moment),
         }
     }
 }

@@ -317,6 +317,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     fn act<T>(&self, when: When, act: impl Fn(Nanos) -> Result<T, Refused>) -> Result<T, Refused> {
         match when {
             When::At(at) => act(self.pair.time_line().position(at)),
+            When::Of(moment) => act(self.pair.time_line().position_of(moment)),
             // A denial that counts must not be tried twice.
             When::Now if self.pair.counts_denials() => act(self.exact_position(When::Now)),
             When::Now => {

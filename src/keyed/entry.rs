@@ -33,19 +33,27 @@ pub(super) struct AnchoredTime {
 }
 
 impl AnchoredTime {
+    /// Returns the time `at`, if a decision may be made at once then.
+    #[inline]
+    fn exactly<A: Algorithm>(schedule: &Schedule<A>, at: Nanos) -> Option<Self> {
+        if at >= schedule.at_once_until {
+            return None;
+        }
+        let drained = schedule.drained(at);
+        let anchored = Anchored {
+            at,
+            volume: drained,
+            per_count: 0,
+        };
+        Some(Self { anchored, drained })
+    }
+
     /// Returns the present time, if `clock` has an anchor by which a decision may be made at once.
     #[inline]
     pub(super) fn read<A: Algorithm>(schedule: &Schedule<A>, clock: &impl Clock) -> Option<Self> {
         // The models have no counter, so there every clock is accepted.
-        if cfg!(ratelimit_meter_loom) && schedule.at_once_until > Nanos::BEGINNING {
-            let at = clock.position(&schedule.time_line);
-            let drained = schedule.drained(at);
-            let anchored = Anchored {
-                at,
-                volume: drained,
-                per_count: 0,
-            };
-            return Some(Self { anchored, drained });
+        if cfg!(ratelimit_meter_loom) {
+            return Self::exactly(schedule, clock.position(&schedule.time_line));
         }
         let anchored = clock.anchored(&schedule.time_line, schedule.at_once_until, schedule.scale)?;
         let drained = clock.drained(anchored)?;
@@ -176,6 +184,18 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         Ok(NotStored::Denied(until))
     }
 
+    #[cold]
+    #[inline(never)]
+    fn status_before_watermark(&self, schedule: &Schedule<A>, word: u64, at: Nanos) -> Status {
+        let watermark = self.bucket.watermark();
+        let [status, later] = [at, watermark].map(|at| schedule.status(word, at));
+        Status {
+            remaining: status.remaining.max(later.remaining),
+            next: if later.remaining > 0 { Volume(0) } else { status.next },
+            ..status
+        }
+    }
+
     /// Returns the state of the key, if it has a slot. At one moment of the read, the key was in that slot with that state.
     #[inline]
     fn state_of(&self, limits: &Limits<A>) -> Result<Option<SlotState>, Superseded> {
@@ -216,7 +236,8 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         Ok(limits.schedule(tier).until(Volume(word)))
     }
 
-    /// Decides in the plain case: the key is in its home line, `limit` decides it, and no other thread charges it meanwhile.
+    /// Decides in the plain case: the key is in its home line, `limit` decides it, and no other thread charges it meanwhile. Returns the new word, or
+    /// the denial and the word that caused it.
     ///
     /// Nearly every call takes this path: one look, one decision and one exchange.
     #[inline(always)]
@@ -225,7 +246,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         limit: &TierLimit<A>,
         now: AnchoredTime,
         n: u32,
-    ) -> Result<Result<(), Until>, NotAtOnce> {
+    ) -> Result<Result<u64, (Until, u64)>, NotAtOnce> {
         let schedule = &limit.schedule;
         // One cell always fits.
         if n > 1 && n > schedule.algorithm.max_batch() {
@@ -243,7 +264,10 @@ impl<'a, A: Algorithm> Entry<'a, A> {
                 Ok(new) => {
                     // The word grows by the same limit, so the version stays.
                     let grown = SlotState(state.0 + (new - word));
-                    return slot.exchange(state, grown).then_some(Ok(())).ok_or(NotAtOnce::LostRace);
+                    return slot
+                        .exchange(state, grown)
+                        .then_some(Ok(new))
+                        .ok_or(NotAtOnce::LostRace);
                 }
                 Err(due) if schedule.is_certain(due, now.drained) => {}
                 Err(_) => return Err(NotAtOnce::Uncertain),
@@ -254,7 +278,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         if self.bucket.has_drained_by_watermark(due, now.anchored.at, scale) || slot.load() != state {
             return Err(NotAtOnce::Uncertain);
         }
-        Ok(Err(Until { scale, due }))
+        Ok(Err((Until { scale, due }, word)))
     }
 
     #[inline]
@@ -402,7 +426,37 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
     fn decide_at_once<C: Clock>(&self, n: u32, clock: &C) -> Result<Result<(), Until>, NotAtOnce> {
         let limit = self.limits.of_tier(self.first_tier());
         let now = AnchoredTime::read(&limit.schedule, clock).ok_or(NotAtOnce::Uncertain)?;
-        self.decide_by(limit, now, n)
+        let decided = self.decide_by(limit, now, n)?;
+        Ok(decided.map(|_| ()).map_err(|(until, _)| until))
+    }
+
+    const TAKES_AT_ONCE: bool = true;
+
+    #[inline]
+    fn take_at_once<T>(
+        &self,
+        at: impl FnOnce() -> Nanos,
+        n: u32,
+        read: impl FnOnce(&Status) -> T,
+    ) -> Result<Result<T, (Until, Status)>, NotAtOnce> {
+        let (limit, at) = (self.limits.of_tier(self.first_tier()), at());
+        let now = AnchoredTime::exactly(&limit.schedule, at).ok_or(NotAtOnce::Uncertain)?;
+        let status = |word| self.status_of(&limit.schedule, word, at);
+        let decided = self.decide_by(limit, now, n)?;
+        Ok(decided
+            .map(|word| read(&status(word)))
+            .map_err(|(until, word)| (until, status(word))))
+    }
+
+    #[inline]
+    fn conforms_at_once(&self, at: impl FnOnce() -> Nanos, n: u32) -> bool {
+        let (limit, at) = (self.limits.of_tier(self.first_tier()), at());
+        let home = &self.bucket.lines[self.key.home()];
+        home.find_decided_by(self.key, limit.states)
+            .is_some_and(|(slot, state, word)| {
+                let is_latest = self.limits.hold().is_ok() && slot.load() == state;
+                is_latest && limit.schedule.look(word, limit.schedule.drained(at), n).is_ok()
+            })
     }
 
     #[inline]
@@ -448,18 +502,13 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
     }
 
     /// Returns a status that agrees with [`decided`](Self::decided): cells may conform at `at`, or otherwise at the watermark.
-    #[inline]
+    // Always inlined: the parts of an admission's status that are not read are not computed.
+    #[inline(always)]
     fn status_of(&self, schedule: &Schedule<A>, word: u64, at: Nanos) -> Status {
-        let (status, watermark) = (schedule.status(word, at), self.bucket.watermark());
-        if at >= watermark {
-            return status;
+        if at < self.bucket.watermark() {
+            return self.status_before_watermark(schedule, word, at);
         }
-        let later = schedule.status(word, watermark);
-        Status {
-            remaining: status.remaining.max(later.remaining),
-            next: if later.remaining > 0 { Volume(0) } else { status.next },
-            ..status
-        }
+        schedule.status(word, at)
     }
 
     fn status(&self, at: Nanos) -> Status {

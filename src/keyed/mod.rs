@@ -439,7 +439,8 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         self.table.fetch(hash);
         let now = AnchoredTime::read(&limit.schedule, &self.clock).ok_or(NotAtOnce::Uncertain)?;
         let key = KeyHash::spread(hash);
-        self.entry(key, self.tier).decide_by(limit, now, n)
+        let decided = self.entry(key, self.tier).decide_by(limit, now, n)?;
+        Ok(decided.map(|_| ()).map_err(|(until, _)| until))
     }
 
     fn denial(&self, until: Until) -> NonConformance {

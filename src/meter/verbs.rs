@@ -11,9 +11,9 @@ use crate::schedule::{NotAtOnce, NotStored, Schedule};
 #[cfg(feature = "std")]
 use crate::snapshot::{RestoreError, Snapshot};
 use crate::store::{Store, pause};
-use crate::time::Instant;
 #[cfg(feature = "std")]
 use crate::time::SystemTime;
+use crate::time::{Instant, Moment};
 use crate::units::{Nanos, Volume};
 use core::cell::Cell;
 
@@ -182,6 +182,40 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     #[inline]
     pub fn take_at(&self, n: u32, at: Instant) -> Taken {
         self.take_when(n, When::At(at))
+    }
+
+    /// Decides as [`take`](Self::take), and returns the result of `read` on the status if the cells were admitted. It is faster, because the status is
+    /// not copied.
+    ///
+    /// # Errors
+    ///
+    /// The decision and the status if the cells were not admitted, or if `n` is 0.
+    #[doc(hidden)]
+    #[inline]
+    pub fn take_read<T: Copy>(&self, n: u32, read: impl Fn(&Status) -> T) -> Result<T, Taken> {
+        self.take_read_when(n, When::Now, read)
+    }
+
+    /// Decides at `at`; see [`take_read`](Self::take_read).
+    ///
+    /// # Errors
+    ///
+    /// As [`take_read`](Self::take_read).
+    #[doc(hidden)]
+    #[inline]
+    pub fn take_read_at<T: Copy>(&self, n: u32, at: Moment, read: impl Fn(&Status) -> T) -> Result<T, Taken> {
+        self.take_read_when(n, When::Of(at), read)
+    }
+
+    /// Returns the decision that [`take_read_at`](Self::take_read_at) would return, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`peek_n`](Self::peek_n).
+    #[doc(hidden)]
+    #[inline]
+    pub fn look_at(&self, n: u32, at: Moment) -> Result<(), NegativeMultiDecision> {
+        self.peek_n_when(n, When::Of(at))
     }
 
     /// Admits as many of `n` cells as conform now, and returns their number. If that is fewer than `n`, also returns the instant from which the next
@@ -408,6 +442,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     pub(super) fn act<T>(&self, when: When, act: impl Fn(Nanos) -> Result<T, NotStored>) -> Result<T, NotStored> {
         match when {
             When::At(at) => act(self.store.time_line().position(at)),
+            When::Of(moment) => act(self.store.time_line().position_of(moment)),
             // A denial that counts must not be tried twice.
             When::Now if self.store.counts_denials() => act(self.exact_position(When::Now)),
             When::Now => {
@@ -434,6 +469,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         })
     }
 
+    #[inline]
     fn position(&self, when: When) -> Nanos {
         when.position(&self.clock, self.store.time_line())
     }
@@ -498,20 +534,47 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
 
     #[inline]
     fn peek_n_when(&self, n: u32, when: When) -> Result<(), NegativeMultiDecision> {
-        if n == 0 {
+        if n == 0 || self.store.conforms_at_once(|| self.position(when), n) {
             return Ok(());
         }
-        let looked = self.act(when, |at| {
-            self.store
-                .look(at, |schedule, word, drained| schedule.look(word, drained, n))
-        });
-        looked.or_else(|not_stored| self.batch(n, not_stored))
+        let look = || {
+            self.act(when, |at| {
+                self.store
+                    .look(at, |schedule, word, drained| schedule.look(word, drained, n))
+            })
+            .or_else(|not_stored| self.batch(n, not_stored))
+        };
+        if S::TAKES_AT_ONCE { out_of_line(look) } else { look() }
     }
 
     #[inline]
     fn take_when(&self, n: u32, when: When) -> Taken {
+        match self.take_read_when(n, when, |status| *status) {
+            Ok(status) => Taken::new(Ok(()), status),
+            Err(taken) => taken,
+        }
+    }
+
+    /// Takes `n` cells. If they are admitted, returns the result of `read` on the status; otherwise, or if `n` is 0, returns the decision and the status.
+    #[inline]
+    fn take_read_when<T: Copy>(&self, n: u32, when: When, read: impl Fn(&Status) -> T) -> Result<T, Taken> {
+        if !S::TAKES_AT_ONCE || n == 0 {
+            return self.take_step_by_step(n, when, read);
+        }
+        match self.store.take_at_once(|| self.position(when), n, &read) {
+            Ok(Ok(read)) => Ok(read),
+            Ok(Err((until, status))) => {
+                let denial = NegativeMultiDecision::BatchNonConforming(n, self.denial(until));
+                Err(Taken::new(Err(denial), status))
+            }
+            Err(not_at_once) => Self::after(not_at_once, || self.take_step_by_step(n, when, read)),
+        }
+    }
+
+    #[inline]
+    fn take_step_by_step<T: Copy>(&self, n: u32, when: When, read: impl Fn(&Status) -> T) -> Result<T, Taken> {
         // The status is of the word on which the last decision was made.
-        let status = Cell::new(None);
+        let seen = Cell::new(None);
         let taken = self.act(when, |at| {
             self.store.update(at, |schedule, word, drained| {
                 let decided = match n {
@@ -519,11 +582,16 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
                     _ => schedule.decide(word, drained, n),
                 };
                 let after = decided.map_or(word, |(word, _)| word);
-                status.set(Some(self.store.status_of(schedule, after, at)));
+                let status = self.store.status_of(schedule, after, at);
+                let is_admitted = matches!(decided, Ok((_, None)));
+                seen.set(Some(if is_admitted { Ok(read(&status)) } else { Err(status) }));
                 decided
             })
         });
-        self.taken(n, when, taken, status.get())
+        match (taken, seen.get()) {
+            (Ok(None) | Err(NotStored::Forgotten), Some(Ok(read))) => Ok(read),
+            (decided, seen) => Err(self.taken(n, when, decided, seen.and_then(Result::err))),
+        }
     }
 
     /// Evaluates a decision on `n` cells at `at` and the status with it, from one read of the word.

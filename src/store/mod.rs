@@ -78,6 +78,30 @@ pub trait Store<A: Algorithm>: Sized {
         Err(NotAtOnce::Uncertain)
     }
 
+    /// True if decisions at a given time may be made at once.
+    #[doc(hidden)]
+    const TAKES_AT_ONCE: bool = false;
+
+    /// Takes `n` cells, at least 1, at a time, if that needs one look and one exchange. Returns the result of `read` on the status, or the denial and
+    /// the status with it.
+    #[doc(hidden)]
+    #[inline]
+    fn take_at_once<T>(
+        &self,
+        _at: impl FnOnce() -> Nanos,
+        _n: u32,
+        _read: impl FnOnce(&Status) -> T,
+    ) -> Result<Result<T, (Until, Status)>, NotAtOnce> {
+        Err(NotAtOnce::Uncertain)
+    }
+
+    /// Returns true if one look shows that `n` cells, at least 1, conform at a time.
+    #[doc(hidden)]
+    #[inline]
+    fn conforms_at_once(&self, _at: impl FnOnce() -> Nanos, _n: u32) -> bool {
+        false
+    }
+
     /// Evaluates a step without applying it.
     #[doc(hidden)]
     #[inline]

@@ -5,8 +5,9 @@ use crate::meters::{Denied, Detail, Standing, Ticket};
 use core::error::Error;
 use core::fmt;
 use http::Request;
+use ratelimit_meter::time::Moment;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Charges the limits of a request after it was admitted. The handler of a [`late`](crate::Limiter::late) limit finds it in the request's extensions.
 ///
@@ -147,7 +148,7 @@ impl Charge {
         })
     }
 
-    fn check_at(&self, cells: u32, at: Instant) -> Result<(), Denied> {
+    fn check_at(&self, cells: u32, at: Moment) -> Result<(), Denied> {
         // Returns the longest denial: until its end the cells do not conform to all.
         let denials = self
             .enforced()

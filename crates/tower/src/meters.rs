@@ -11,11 +11,12 @@ use core::pin::Pin;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::Clock;
 use ratelimit_meter::keyed::{InvalidTable, KeyHandle, KeyedBuilder, Stats, Tier, WhenFull};
+use ratelimit_meter::time::Moment;
 use ratelimit_meter::{Checkable, KeyedMeter, Meter, NegativeMultiDecision, Quota, Status, Taken};
 #[cfg(feature = "queue")]
 use ratelimit_meter_tokio::{AcquireError, Keyed, MeterMap, Patience, Source, Waiting};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A key that was found, in 16 bytes: enough for a charge after the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,10 +126,10 @@ pub(crate) trait Meters: fmt::Debug + Send + Sync {
     /// Begins to fetch the state of a key, so that the states of several meters arrive together.
     fn fetch(&self, _: Ticket) {}
 
-    fn now(&self) -> Instant;
+    fn now(&self) -> Moment;
 
     /// The time now for a request that was denied for `ns` nanoseconds, if the clock may be behind by as much.
-    fn now_exactly(&self, ns: u64) -> Option<Instant>;
+    fn now_exactly(&self, ns: u64) -> Option<Moment>;
 
     /// Returns whether a denial changes a meter.
     fn counts_denials(&self) -> bool;
@@ -140,19 +141,19 @@ pub(crate) trait Meters: fmt::Debug + Send + Sync {
     // In place: to return the standing would copy it before its parts have reached memory.
     fn take_now(&self, ticket: Ticket, n: u32, detail: Detail, standing: &mut Standing) -> Option<Denied>;
 
-    fn peek(&self, ticket: Ticket, n: u32, at: Instant) -> Result<(), Denied>;
+    fn peek(&self, ticket: Ticket, n: u32, at: Moment) -> Result<(), Denied>;
 
     /// Decides at `at`, and writes the standing. Returns the reason of a denial.
-    fn take(&self, ticket: Ticket, n: u32, at: Instant, detail: Detail, standing: &mut Standing) -> Option<Denied>;
+    fn take(&self, ticket: Ticket, n: u32, at: Moment, detail: Detail, standing: &mut Standing) -> Option<Denied>;
 
-    fn standing(&self, ticket: Ticket, at: Instant, detail: Detail) -> Standing;
+    fn standing(&self, ticket: Ticket, at: Moment, detail: Detail) -> Standing;
 
     fn charge(&self, ticket: Ticket, n: u64);
 
     fn refund(&self, ticket: Ticket, n: u64);
 
     /// Gives back cells that were taken at `taken` and lost in a race, less those that may have drained since.
-    fn give_back(&self, ticket: Ticket, n: u32, taken: Instant);
+    fn give_back(&self, ticket: Ticket, n: u32, taken: Moment);
 
     fn reset(&self, ticket: Ticket);
 
@@ -180,21 +181,21 @@ impl dyn Meters {
     }
 }
 
-/// The time by a meter's own clock, and by how many nanoseconds it may be behind.
-fn time<M: Checkable>(meter: &M) -> (Instant, u64) {
-    meter.now()
+/// The time by a meter's own clock, which may be behind.
+fn time<M: Checkable>(meter: &M) -> Moment {
+    meter.moment()
 }
 
 /// The exact time, if a denial for `ns` may be due to a clock that is behind.
-fn exact_time<M: Checkable>(meter: &M, ns: u64) -> Option<Instant> {
-    (ns <= meter.now().1).then(|| meter.now_exactly())
+fn exact_time<M: Checkable>(meter: &M, ns: u64) -> Option<Moment> {
+    (ns <= meter.now().1).then(|| meter.now_exactly().into())
 }
 
 #[cold]
-fn denied(denial: NegativeMultiDecision, at: Instant) -> Denied {
+fn denied(denial: NegativeMultiDecision, at: Moment) -> Denied {
     match denial {
         NegativeMultiDecision::BatchNonConforming(_, denial) => {
-            let ns = nanos(denial.wait_time_from(at).as_nanos());
+            let ns = nanos(denial.wait_time_from(at.instant()).as_nanos());
             denied_for(ns, denial.is_table_full())
         }
         NegativeMultiDecision::InsufficientCapacity(_) => Denied::Never,
@@ -209,8 +210,21 @@ const fn denied_for(ns: u64, is_table_full: bool) -> Denied {
     }
 }
 
+/// Writes the standing of a request that was admitted, or of one that was denied. Returns the reason of a denial.
 #[inline]
-fn taken(taken: &Taken, detail: Detail, standing: &mut Standing) -> Option<Denied> {
+fn taken(taken: Result<Standing, Taken>, detail: Detail, standing: &mut Standing) -> Option<Denied> {
+    match taken {
+        Ok(admitted) => {
+            *standing = admitted;
+            None
+        }
+        Err(taken) => not_admitted(&taken, detail, standing),
+    }
+}
+
+// Out of line, so that an admission inlines.
+#[inline(never)]
+fn not_admitted(taken: &Taken, detail: Detail, standing: &mut Standing) -> Option<Denied> {
     let denied = taken.decision().err().map(|denial| match (denial, taken.wait()) {
         (NegativeMultiDecision::BatchNonConforming(_, denial), Some(wait)) => {
             denied_for(nanos(wait.as_nanos()), denial.is_table_full())
@@ -228,16 +242,16 @@ fn counts_denials<M: Checkable>(meter: &M) -> bool {
 }
 
 /// Gives cells back by the quota that holds now, because a change of quota keeps the available cells of a key.
-fn give_back<M: Checkable>(meter: &M, n: u32, taken: Instant) {
-    meter.give_back(n, taken, meter.now_exactly());
+fn give_back<M: Checkable>(meter: &M, n: u32, taken: Moment) {
+    meter.give_back(n, taken.instant(), meter.now_exactly());
 }
 
 impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Meter<A, C> {
-    fn now(&self) -> Instant {
-        time(self).0
+    fn now(&self) -> Moment {
+        time(self)
     }
 
-    fn now_exactly(&self, ns: u64) -> Option<Instant> {
+    fn now_exactly(&self, ns: u64) -> Option<Moment> {
         exact_time(self, ns)
     }
 
@@ -246,26 +260,31 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Meter<A, C> {
     }
 
     fn check_now(&self, _: Ticket, n: u32) -> Option<Denied> {
-        self.check_n(n).err().map(|denial| denied(denial, time(self).0))
+        self.check_n(n).err().map(|denial| denied(denial, time(self)))
     }
 
     fn take_now(&self, _: Ticket, n: u32, detail: Detail, standing: &mut Standing) -> Option<Denied> {
-        taken(&Self::take(self, n), detail, standing)
+        taken(
+            self.take_read(n, |status| Standing::of(status, detail)),
+            detail,
+            standing,
+        )
     }
 
-    fn peek(&self, _: Ticket, n: u32, at: Instant) -> Result<(), Denied> {
-        self.peek_n_at(n, at).map_err(|denial| denied(denial, at))
+    fn peek(&self, _: Ticket, n: u32, at: Moment) -> Result<(), Denied> {
+        self.look_at(n, at).map_err(|denial| denied(denial, at))
     }
 
-    fn take(&self, _: Ticket, n: u32, at: Instant, detail: Detail, standing: &mut Standing) -> Option<Denied> {
-        match detail {
-            Detail::Nothing => self.check_n_at(n, at).err().map(|denial| denied(denial, at)),
-            _ => taken(&self.take_at(n, at), detail, standing),
-        }
+    fn take(&self, _: Ticket, n: u32, at: Moment, detail: Detail, standing: &mut Standing) -> Option<Denied> {
+        taken(
+            self.take_read_at(n, at, |status| Standing::of(status, detail)),
+            detail,
+            standing,
+        )
     }
 
-    fn standing(&self, _: Ticket, at: Instant, detail: Detail) -> Standing {
-        Standing::of(&self.status_at(at), detail)
+    fn standing(&self, _: Ticket, at: Moment, detail: Detail) -> Standing {
+        Standing::of(&self.status_at(at.instant()), detail)
     }
 
     fn charge(&self, _: Ticket, n: u64) {
@@ -276,7 +295,7 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Meter<A, C> {
         Self::refund(self, n);
     }
 
-    fn give_back(&self, _: Ticket, n: u32, taken: Instant) {
+    fn give_back(&self, _: Ticket, n: u32, taken: Moment) {
         give_back(self, n, taken);
     }
 
@@ -346,11 +365,11 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for TieredTable<A, C> {
         let _ = self.key(ticket);
     }
 
-    fn now(&self) -> Instant {
-        time(&self.like).0
+    fn now(&self) -> Moment {
+        time(&self.like)
     }
 
-    fn now_exactly(&self, ns: u64) -> Option<Instant> {
+    fn now_exactly(&self, ns: u64) -> Option<Moment> {
         exact_time(&self.like, ns)
     }
 
@@ -360,28 +379,33 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for TieredTable<A, C> {
 
     fn check_now(&self, ticket: Ticket, n: u32) -> Option<Denied> {
         let denial = self.tiers[usize::from(ticket.tier)].check_n(&ticket.key, n).err()?;
-        Some(denied(denial, time(&self.like).0))
+        Some(denied(denial, time(&self.like)))
     }
 
     fn take_now(&self, ticket: Ticket, n: u32, detail: Detail, standing: &mut Standing) -> Option<Denied> {
-        taken(&self.key(ticket).take(n), detail, standing)
+        taken(
+            self.key(ticket).take_read(n, |status| Standing::of(status, detail)),
+            detail,
+            standing,
+        )
     }
 
-    fn peek(&self, ticket: Ticket, n: u32, at: Instant) -> Result<(), Denied> {
-        let decision = self.key(ticket).peek_n_at(n, at);
+    fn peek(&self, ticket: Ticket, n: u32, at: Moment) -> Result<(), Denied> {
+        let decision = self.key(ticket).look_at(n, at);
         decision.map_err(|denial| denied(denial, at))
     }
 
-    fn take(&self, ticket: Ticket, n: u32, at: Instant, detail: Detail, standing: &mut Standing) -> Option<Denied> {
-        let key = self.key(ticket);
-        match detail {
-            Detail::Nothing => key.check_n_at(n, at).err().map(|denial| denied(denial, at)),
-            _ => taken(&key.take_at(n, at), detail, standing),
-        }
+    fn take(&self, ticket: Ticket, n: u32, at: Moment, detail: Detail, standing: &mut Standing) -> Option<Denied> {
+        taken(
+            self.key(ticket)
+                .take_read_at(n, at, |status| Standing::of(status, detail)),
+            detail,
+            standing,
+        )
     }
 
-    fn standing(&self, ticket: Ticket, at: Instant, detail: Detail) -> Standing {
-        Standing::of(&self.key(ticket).status_at(at), detail)
+    fn standing(&self, ticket: Ticket, at: Moment, detail: Detail) -> Standing {
+        Standing::of(&self.key(ticket).status_at(at.instant()), detail)
     }
 
     fn charge(&self, ticket: Ticket, n: u64) {
@@ -392,7 +416,7 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for TieredTable<A, C> {
         self.key(ticket).refund(n);
     }
 
-    fn give_back(&self, ticket: Ticket, n: u32, taken: Instant) {
+    fn give_back(&self, ticket: Ticket, n: u32, taken: Moment) {
         give_back(&self.key(ticket), n, taken);
     }
 

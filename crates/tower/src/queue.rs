@@ -145,9 +145,9 @@ impl<T: Target, R, H: Observe> QueuedLimit<T, R, H> {
         };
         let now = tokio::time::Instant::now().into_std();
         if acquired.is_ok() && !ask.takes() {
-            ask.lane.meters.give_back(ask.ticket, 1, now);
+            ask.lane.meters.give_back(ask.ticket, 1, now.into());
         }
-        asked.stand_at(now, self.layer.settings().detail());
+        asked.stand_at(now.into(), self.layer.settings().detail());
         let (wait_ns, reason) = match acquired {
             Ok(()) => return Ok(()),
             Err(AcquireError::NotYet(denied)) => {

@@ -6,9 +6,9 @@ use crate::head::Head;
 use crate::meters::{Denied, Detail, Standing, Ticket};
 use core::fmt;
 use http::StatusCode;
+use ratelimit_meter::time::Moment;
 use smallvec::SmallVec;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Collects the cells that one request asks of its limits: a list on the stack, to which each [`Limit`](crate::Limit) adds.
 ///
@@ -101,7 +101,7 @@ impl<'a> Asked<'a> {
 
     /// Notes how the meters stand after a decision that was made elsewhere.
     #[cfg(feature = "queue")]
-    pub(crate) fn stand_at(&mut self, at: Instant, detail: Detail) {
+    pub(crate) fn stand_at(&mut self, at: Moment, detail: Detail) {
         self.asks.iter_mut().for_each(|ask| ask.stand_at(at, detail));
     }
 
@@ -225,7 +225,7 @@ impl<'a> LaneAsk<'a> {
         self.denial()
     }
 
-    fn take_at(&mut self, at: Instant, detail: Detail) {
+    fn take_at(&mut self, at: Moment, detail: Detail) {
         let meters = &*self.lane.meters;
         let Ok(cells) = u32::try_from(self.cost) else {
             self.denied = Some(Denied::Never);
@@ -240,7 +240,7 @@ impl<'a> LaneAsk<'a> {
         }
     }
 
-    fn look_at(&mut self, at: Instant) {
+    fn look_at(&mut self, at: Moment) {
         let meters = &*self.lane.meters;
         let least = u64::from(!self.takes());
         self.denied = match u32::try_from(self.cost.max(least)) {
@@ -249,13 +249,13 @@ impl<'a> LaneAsk<'a> {
         };
     }
 
-    fn stand_at(&mut self, at: Instant, detail: Detail) {
+    fn stand_at(&mut self, at: Moment, detail: Detail) {
         if detail > Detail::Nothing {
             self.standing = self.lane.meters.standing(self.ticket, at, detail);
         }
     }
 
-    fn give_back(&self, taken: Instant) {
+    fn give_back(&self, taken: Moment) {
         if let (true, Ok(cells)) = (self.takes(), u32::try_from(self.cost)) {
             self.lane.meters.give_back(self.ticket, cells, taken);
         }
@@ -292,7 +292,7 @@ fn take_several(asks: &mut [LaneAsk<'_>], detail: Detail) -> Result<(), Denial> 
 }
 
 /// Takes the cells of one limit on trial, all or none of its quotas. Its decision is for the observer alone.
-fn try_out(trial: &mut [LaneAsk<'_>], at: Instant, detail: Detail) {
+fn try_out(trial: &mut [LaneAsk<'_>], at: Moment, detail: Detail) {
     if trial.len() > 1 {
         trial.iter_mut().for_each(|ask| ask.look_at(at));
         if trial.iter().any(|ask| ask.denied.is_some()) {
@@ -306,7 +306,7 @@ fn try_out(trial: &mut [LaneAsk<'_>], at: Instant, detail: Detail) {
 }
 
 /// Takes the cells of all enforced meters at one time, or of none.
-pub(super) fn take_all(asks: &mut [LaneAsk<'_>], at: Instant, detail: Detail) -> Result<(), Denial> {
+pub(super) fn take_all(asks: &mut [LaneAsk<'_>], at: Moment, detail: Detail) -> Result<(), Denial> {
     asks.iter_mut().for_each(|ask| ask.denied = None);
     if all_conform(asks, at) && take_in_order(asks, at, detail) {
         return Ok(());
@@ -323,7 +323,7 @@ fn enforced<'s, 'a>(asks: &'s mut [LaneAsk<'a>]) -> impl Iterator<Item = &'s mut
 /// Looks at the meters, and returns `true` if none denies.
 ///
 /// Taking from the first meter looks at it too. So it is looked at here only if another meter denies, or if its own denial would count.
-fn all_conform(asks: &mut [LaneAsk<'_>], at: Instant) -> bool {
+fn all_conform(asks: &mut [LaneAsk<'_>], at: Moment) -> bool {
     let mut asks = enforced(asks);
     let Some(first) = asks.next() else { return true };
     let mut rest_conforms = true;
@@ -338,7 +338,7 @@ fn all_conform(asks: &mut [LaneAsk<'_>], at: Instant) -> bool {
 }
 
 /// Takes from each meter in turn. If one denies, gives back the cells of the meters before it, and returns `false`.
-fn take_in_order(asks: &mut [LaneAsk<'_>], at: Instant, detail: Detail) -> bool {
+fn take_in_order(asks: &mut [LaneAsk<'_>], at: Moment, detail: Detail) -> bool {
     let denying = enforced(asks).position(|ask| {
         ask.take_at(at, detail);
         ask.denied.is_some()

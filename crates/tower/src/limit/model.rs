@@ -7,10 +7,10 @@ use crate::meters::{Denied, Detail, HashedKey, Meters, Standing, Ticket};
 use crate::policy::Policy;
 use ratelimit_meter::clock::ManualClock;
 use ratelimit_meter::keyed::{Stats, WhenFull};
+use ratelimit_meter::time::Moment;
 use ratelimit_meter::{GCRA, Quota};
 use std::cell::Cell;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Instant;
 
 /// The most steps of a request: it looks at two of three meters, takes from all, and gives back to two.
 const STEPS: u32 = 7;
@@ -68,11 +68,11 @@ struct Stepped {
 }
 
 impl Meters for Stepped {
-    fn now(&self) -> Instant {
+    fn now(&self) -> Moment {
         self.meter.now()
     }
 
-    fn now_exactly(&self, ns: u64) -> Option<Instant> {
+    fn now_exactly(&self, ns: u64) -> Option<Moment> {
         self.meter.now_exactly(ns)
     }
 
@@ -88,15 +88,15 @@ impl Meters for Stepped {
         self.turns.step(|| self.meter.take_now(ticket, n, detail, standing))
     }
 
-    fn peek(&self, ticket: Ticket, n: u32, at: Instant) -> Result<(), Denied> {
+    fn peek(&self, ticket: Ticket, n: u32, at: Moment) -> Result<(), Denied> {
         self.turns.step(|| self.meter.peek(ticket, n, at))
     }
 
-    fn take(&self, ticket: Ticket, n: u32, at: Instant, detail: Detail, standing: &mut Standing) -> Option<Denied> {
+    fn take(&self, ticket: Ticket, n: u32, at: Moment, detail: Detail, standing: &mut Standing) -> Option<Denied> {
         self.turns.step(|| self.meter.take(ticket, n, at, detail, standing))
     }
 
-    fn standing(&self, ticket: Ticket, at: Instant, detail: Detail) -> Standing {
+    fn standing(&self, ticket: Ticket, at: Moment, detail: Detail) -> Standing {
         self.turns.step(|| self.meter.standing(ticket, at, detail))
     }
 
@@ -108,7 +108,7 @@ impl Meters for Stepped {
         self.turns.step(|| self.meter.refund(ticket, n));
     }
 
-    fn give_back(&self, ticket: Ticket, n: u32, taken: Instant) {
+    fn give_back(&self, ticket: Ticket, n: u32, taken: Moment) {
         self.turns.step(|| self.meter.give_back(ticket, n, taken));
     }
 
