@@ -10,7 +10,10 @@ use crate::time::{self, Instant, Moment};
 use core::error::Error;
 use core::fmt;
 
-/// A meter that [`check_all`] can check: any meter of this crate, with any clock. Sealed.
+/// A meter that [`check_all`] can check: a [`Meter`] that threads can share, or a `Dual`, with any clock. Sealed.
+///
+/// An `Adjustable` and the meter of a key are such meters, but a [`LocalMeter`](crate::LocalMeter) is not. For a `KeyedDual`, list the key of each
+/// of its two tables.
 pub trait Checkable: Checked + Send + Sync {}
 
 impl<A: Algorithm, C: Clock, S: Store<A> + Send + Sync> Checkable for Meter<A, C, S> {}

@@ -83,6 +83,10 @@ impl<K, M: MeterKind, H> fmt::Debug for TableKeys<K, M, H> {
 ///
 /// A key has a queue only while a caller waits for its cells. (The queue of a forgotten future stays.)
 ///
+/// If the keys of a table have different [tiers](KeyedMeter::in_tier), make a limiter for each tier: `Keyed::of_table(table.in_tier(paid)?)`. Then wait
+/// with the limiter of the key's tier. For two limits of each key, make a limiter for each table of a
+/// [`KeyedDual`](ratelimit_meter::keyed::KeyedDual). Then wait for the faster limit first and for the slower limit afterwards.
+///
 /// ```
 /// use ratelimit_meter::{GCRA, Quota};
 /// use ratelimit_meter_tokio::Keyed;

@@ -66,6 +66,10 @@
 //! After a stall, when a task has blocked the runtime, many waiters are due at once. The queue makes up for at most 10 ms of lateness. So a stall of
 //! two seconds does not release two seconds' cells in one burst. [`Waiting::set_catch_up`] changes that bound.
 //!
+//! In a test with paused time, `tokio::time::sleep` stops at the instant of each waiter. `tokio::time::advance` jumps over these instants, which is a
+//! stall. So after a jump of a second, waiters are served as after a stall of a second. To serve all waiters that are due, use `sleep`, or set
+//! the bound to [`Duration::MAX`](std::time::Duration::MAX).
+//!
 //! Waiting needs a runtime with timers. [`Waiting::try_acquire`], [`Waiting::acquire_blocking`] and an acquire that is ready at once need none.
 //!
 //! # Limitations

@@ -1,8 +1,8 @@
 //! First come, first served, for each key, and no trace of keys without waiters.
 
-use crate::support::{ByHand, ms};
-use ratelimit_meter::keyed::{self, WhenFull};
-use ratelimit_meter::{GCRA, Quota};
+use crate::support::{ByHand, ms, quota};
+use ratelimit_meter::keyed::{KeyedBuilder, KeyedDual, Tier, WhenFull};
+use ratelimit_meter::{GCRA, KeyedMeter, Quota};
 use ratelimit_meter_tokio::{Keyed, MeterMap, Patience, TokioClock};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -42,6 +42,37 @@ async fn keys_do_not_wait_for_each_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_tier_of_a_table_has_its_limiter() {
+    let free = GCRA::from_quota(quota("1/s burst 1")).unwrap();
+    let (builder, paid) = KeyedBuilder::new(free).tier(quota("10/s burst 1")).unwrap();
+    let table: KeyedMeter<u32> = builder.with_capacity(10).unwrap();
+    let [free, paid] = [Tier::FIRST, paid].map(|tier| Keyed::of_table(table.in_tier(tier).unwrap()));
+    let start = Instant::now();
+    for _ in 0..3 {
+        paid.acquire_key(&1, 1).await.unwrap();
+    }
+    assert_eq!(start.elapsed(), ms(200));
+    for _ in 0..3 {
+        free.acquire_key(&2, 1).await.unwrap();
+    }
+    assert_eq!(start.elapsed(), ms(2200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn key_waits_for_its_two_limits_in_turn() {
+    let keys = KeyedDual::<u32>::with_capacity("10/s burst 1 & 3/min".parse().unwrap(), 10).unwrap();
+    let limits = [keys.first(), keys.second()].map(|table| Keyed::of_table(table.clone()));
+    let (start, mut at) = (Instant::now(), Vec::new());
+    for _ in 0..5 {
+        for limit in &limits {
+            limit.acquire_key(&1, 1).await.unwrap();
+        }
+        at.push(start.elapsed());
+    }
+    assert_eq!(at, [0, 100, 200, 20_000, 40_000].map(ms));
+}
+
+#[tokio::test(start_paused = true)]
 async fn waiters_for_a_key_are_served_in_order() {
     let limiter = limiter("10/s burst 5");
     limiter.acquire_key(&1, 5).await.unwrap();
@@ -63,7 +94,7 @@ async fn waiters_for_a_key_are_served_in_order() {
 #[tokio::test(start_paused = true)]
 async fn key_without_a_slot_waits_for_one() {
     let meter = GCRA::from_quota("10/s burst 3".parse::<Quota>().unwrap()).unwrap();
-    let builder = keyed::KeyedBuilder::new(meter.with_clock(TokioClock)).when_full(WhenFull::Deny);
+    let builder = KeyedBuilder::new(meter.with_clock(TokioClock)).when_full(WhenFull::Deny);
     let table = builder.with_capacity::<u32>(16).unwrap();
     let crowd = table.capacity() * 4;
     let limiter = Keyed::of_table(table);
