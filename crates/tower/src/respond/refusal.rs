@@ -7,6 +7,7 @@ use crate::policy::Policy;
 use core::fmt;
 use http::response::Parts;
 use http::{Response, StatusCode};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Makes the response to a denied request: [`Problem`](crate::Problem) by default.
@@ -140,6 +141,13 @@ impl<F> fmt::Debug for RespondFn<F> {
 pub type BoxRespond<B> = Box<dyn Respond<B>>;
 
 impl<B, R: Respond<B> + ?Sized> Respond<B> for Box<R> {
+    fn respond(&self, refusal: &Refusal<'_>, parts: Parts) -> Response<B> {
+        (**self).respond(refusal, parts)
+    }
+}
+
+/// One responder of several layers.
+impl<B, R: Respond<B> + ?Sized> Respond<B> for Arc<R> {
     fn respond(&self, refusal: &Refusal<'_>, parts: Parts) -> Response<B> {
         (**self).respond(refusal, parts)
     }
