@@ -90,9 +90,7 @@ impl<L: Limit> RateLimitLayer<L, Grpc> {
 impl<L: Limit, R> RateLimitLayer<L, R> {
     fn deciding(limits: L, respond: R) -> Self {
         let lends = limits.is_late();
-        let mut layer = Self::answering(limits, respond);
-        layer.settings.lends = lends;
-        layer
+        Self::answering(limits, respond).lending(lends)
     }
 }
 
@@ -105,6 +103,12 @@ impl<L, R> RateLimitLayer<L, R> {
             observe: Arc::new(()),
             settings: LayerSettings::default(),
         }
+    }
+
+    /// Sets whether each request gets a [`Charge`].
+    pub(crate) fn lending(mut self, lends: bool) -> Self {
+        self.settings.lends = lends;
+        self
     }
 }
 
@@ -349,11 +353,25 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
     where
         R: Respond<B>,
     {
+        let fields = self.settings.announce(positions.iter().copied());
+        self.answer_with(head, status, denial, positions, &fields)
+    }
+
+    /// Answers a denied request with a status and with these fields.
+    pub(crate) fn answer_with<B>(
+        &self,
+        head: &Head<'_>,
+        status: StatusCode,
+        denial: Denial,
+        positions: &[Position<'_>],
+        fields: &Announcement,
+    ) -> Response<B>
+    where
+        R: Respond<B>,
+    {
         let (mut parts, ()) = Response::new(()).into_parts();
         parts.status = status;
-        self.settings
-            .announce(positions.iter().copied())
-            .set(&mut parts.headers);
+        fields.set(&mut parts.headers);
         // Never 0, which clients take for an invitation.
         let wait = denial.wait_ns.map(|ns| self.settings.with_jitter(ns.max(1)));
         if let Some(ns) = wait {
@@ -397,7 +415,7 @@ impl LayerSettings {
     }
 
     /// The fields of a response.
-    fn announce<'p>(&self, positions: impl Iterator<Item = Position<'p>>) -> Announcement {
+    pub(crate) fn announce<'p>(&self, positions: impl Iterator<Item = Position<'p>>) -> Announcement {
         Announcement::of(self.fields, self.nearest, positions)
     }
 
