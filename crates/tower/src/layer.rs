@@ -30,6 +30,33 @@ use std::time::Duration;
 /// let state = State { limit: limit.clone() };
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// The limits of a layer are fixed, except for their [tiers](crate::Limiter::tier_by). To replace them while an axum server runs, as after a change of
+/// its configuration, keep the layer in a lock. All keys are then idle:
+///
+#[cfg_attr(feature = "axum", doc = "```")]
+#[cfg_attr(not(feature = "axum"), doc = "```ignore")]
+/// use axum::{Router, extract::{Request, State}, middleware::{Next, from_fn_with_state}, response::Response, routing::get};
+/// use ratelimit_meter_tower::{PeerIp, PerKey, RateLimitLayer};
+/// use std::{convert::Infallible, sync::{Arc, RwLock}};
+/// use tower::{Layer, ServiceExt};
+///
+/// type InForce = Arc<RwLock<RateLimitLayer<PerKey<PeerIp>>>>;
+///
+/// async fn limited(State(limit): State<InForce>, request: Request, next: Next) -> Result<Response, Infallible> {
+///     let layer = limit.read().unwrap().clone();
+///     layer.layer(next).oneshot(request).await
+/// }
+///
+/// let layer = |quota: &str| -> Result<_, Box<dyn std::error::Error>> {
+///     Ok(RateLimitLayer::new(PerKey::new(PeerIp::new(), quota.parse()?, 100_000)?))
+/// };
+/// let in_force = Arc::new(RwLock::new(layer("100/min")?));
+/// let routes: Router = Router::new().route("/", get(|| async { "hello" }));
+/// let app = routes.layer(from_fn_with_state(Arc::clone(&in_force), limited));
+/// *in_force.write().unwrap() = layer("10/min")?; // whenever the configuration has changed
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct RateLimitLayer<L, R = Problem, H = ()> {
     limits: Arc<L>,
     respond: Arc<R>,
