@@ -321,7 +321,8 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
 }
 
 impl<K, M> RateLimitLayer<Distributed<K, M>> {
-    /// Returns a layer whose limit is kept by a store elsewhere.
+    /// Returns a layer whose limit is kept by a store elsewhere. It answers with [`Problem`]; for a tonic server, add
+    /// [`.respond(Grpc)`](RateLimitLayer::respond).
     #[must_use]
     pub fn remote(limit: Distributed<K, M>) -> Self {
         let lends = matches!(&limit.on_failure, OnStoreFailure::Local(local) if local.is_late());

@@ -15,7 +15,8 @@ use std::time::Duration;
 /// When a responder is called, `parts` already holds the status, `Retry-After` and the fields, so that none is forgotten. The responder may
 /// replace them. [`respond_fn`] makes a responder of a closure.
 ///
-/// The ready-made responders make bodies that are `From<Bytes>`, as axum's, tonic's and `http_body_util::Full` are. For a body that is not, convert one:
+/// [`Problem`](crate::Problem) and [`Text`](crate::Text) make bodies that are `From<Bytes>`, as axum's and `http_body_util::Full` are.
+/// [`Grpc`](crate::Grpc) and [`Empty`](crate::Empty) make bodies that are `Default`, as tonic's is. For another body, convert one:
 ///
 /// ```
 /// use bytes::Bytes;
