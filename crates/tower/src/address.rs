@@ -113,6 +113,40 @@ impl TryFrom<String> for Net {
     }
 }
 
+/// As from a constant `&[&str]`.
+impl TryFrom<&&str> for Net {
+    type Error = InvalidNet;
+
+    fn try_from(text: &&str) -> Result<Self, InvalidNet> {
+        text.parse()
+    }
+}
+
+/// As from a list of networks that is kept.
+impl From<&Self> for Net {
+    fn from(net: &Self) -> Self {
+        *net
+    }
+}
+
+impl From<Ipv4Addr> for Net {
+    fn from(address: Ipv4Addr) -> Self {
+        IpAddr::from(address).into()
+    }
+}
+
+impl From<Ipv6Addr> for Net {
+    fn from(address: Ipv6Addr) -> Self {
+        IpAddr::from(address).into()
+    }
+}
+
+impl From<&IpAddr> for Net {
+    fn from(address: &IpAddr) -> Self {
+        Self::from(*address)
+    }
+}
+
 /// As from a list of texts in a configuration.
 impl TryFrom<&String> for Net {
     type Error = InvalidNet;

@@ -30,6 +30,33 @@ use std::time::Duration;
 /// let state = State { limit: limit.clone() };
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// The limits of a layer are fixed, except for their [tiers](crate::Limiter::tier_by). To replace them while an axum server runs, as after a change of
+/// its configuration, keep the layer in a lock. All keys are then idle:
+///
+#[cfg_attr(feature = "axum", doc = "```")]
+#[cfg_attr(not(feature = "axum"), doc = "```ignore")]
+/// use axum::{Router, extract::{Request, State}, middleware::{Next, from_fn_with_state}, response::Response, routing::get};
+/// use ratelimit_meter_tower::{PeerIp, PerKey, RateLimitLayer};
+/// use std::{convert::Infallible, sync::{Arc, RwLock}};
+/// use tower::{Layer, ServiceExt};
+///
+/// type InForce = Arc<RwLock<RateLimitLayer<PerKey<PeerIp>>>>;
+///
+/// async fn limited(State(limit): State<InForce>, request: Request, next: Next) -> Result<Response, Infallible> {
+///     let layer = limit.read().unwrap().clone();
+///     layer.layer(next).oneshot(request).await
+/// }
+///
+/// let layer = |quota: &str| -> Result<_, Box<dyn std::error::Error>> {
+///     Ok(RateLimitLayer::new(PerKey::new(PeerIp::new(), quota.parse()?, 100_000)?))
+/// };
+/// let in_force = Arc::new(RwLock::new(layer("100/min")?));
+/// let routes: Router = Router::new().route("/", get(|| async { "hello" }));
+/// let app = routes.layer(from_fn_with_state(Arc::clone(&in_force), limited));
+/// *in_force.write().unwrap() = layer("10/min")?; // whenever the configuration has changed
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct RateLimitLayer<L, R = Problem, H = ()> {
     limits: Arc<L>,
     respond: Arc<R>,
@@ -90,9 +117,7 @@ impl<L: Limit> RateLimitLayer<L, Grpc> {
 impl<L: Limit, R> RateLimitLayer<L, R> {
     fn deciding(limits: L, respond: R) -> Self {
         let lends = limits.is_late();
-        let mut layer = Self::answering(limits, respond);
-        layer.settings.lends = lends;
-        layer
+        Self::answering(limits, respond).lending(lends)
     }
 }
 
@@ -105,6 +130,12 @@ impl<L, R> RateLimitLayer<L, R> {
             observe: Arc::new(()),
             settings: LayerSettings::default(),
         }
+    }
+
+    /// Sets whether each request gets a [`Charge`].
+    pub(crate) fn lending(mut self, lends: bool) -> Self {
+        self.settings.lends = lends;
+        self
     }
 }
 
@@ -349,11 +380,25 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
     where
         R: Respond<B>,
     {
+        let fields = self.settings.announce(positions.iter().copied());
+        self.answer_with(head, status, denial, positions, &fields)
+    }
+
+    /// Answers a denied request with a status and with these fields.
+    pub(crate) fn answer_with<B>(
+        &self,
+        head: &Head<'_>,
+        status: StatusCode,
+        denial: Denial,
+        positions: &[Position<'_>],
+        fields: &Announcement,
+    ) -> Response<B>
+    where
+        R: Respond<B>,
+    {
         let (mut parts, ()) = Response::new(()).into_parts();
         parts.status = status;
-        self.settings
-            .announce(positions.iter().copied())
-            .set(&mut parts.headers);
+        fields.set(&mut parts.headers);
         // Never 0, which clients take for an invitation.
         let wait = denial.wait_ns.map(|ns| self.settings.with_jitter(ns.max(1)));
         if let Some(ns) = wait {
@@ -397,7 +442,7 @@ impl LayerSettings {
     }
 
     /// The fields of a response.
-    fn announce<'p>(&self, positions: impl Iterator<Item = Position<'p>>) -> Announcement {
+    pub(crate) fn announce<'p>(&self, positions: impl Iterator<Item = Position<'p>>) -> Announcement {
         Announcement::of(self.fields, self.nearest, positions)
     }
 

@@ -73,6 +73,9 @@
 //! satisfied". Between the limit and such a layer, put `.map_response(|response: Response<_>| response.map(Body::new))` with axum's `Body`, or in axum
 //! give each its own `.layer`. Without axum, see [`Respond`].
 //!
+//! A denial is sent before the body of its request is read. HTTP/1.1 then needs a new connection, and a client that is still sending a large body may see a
+//! broken connection instead of the denial. Clients of HTTP/2, and clients that send `Expect: 100-continue`, get the denial.
+//!
 //! A shared cache in front may hand one client's `RateLimit` to another, unless responses are private; this crate leaves `Cache-Control` alone.
 //!
 //! # Without a key

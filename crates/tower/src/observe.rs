@@ -5,6 +5,7 @@ use crate::limit::LaneAsk;
 use crate::meters::{Denied, Detail, HashedKey};
 use crate::policy::Policy;
 use core::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Receives each decision, by policy: for counters, logs, bans. All methods do nothing by default.
@@ -97,6 +98,55 @@ impl<A: Observe, B: Observe> Observe for (A, B) {
         self.1.store_failed(policy, head);
     }
 }
+
+/// Implements the observer of a pointer by the observer that it points to.
+macro_rules! pointers {
+    ($($(#[$doc:meta])* $pointer:ident),*) => {
+        $(
+            $(#[$doc])*
+            impl<H: Observe + ?Sized> Observe for $pointer<H> {
+                fn admitted(&self, event: &PolicyDecision<'_>) {
+                    (**self).admitted(event);
+                }
+
+                fn denied(&self, event: &PolicyDecision<'_>) {
+                    (**self).denied(event);
+                }
+
+                fn would_deny(&self, event: &PolicyDecision<'_>) {
+                    (**self).would_deny(event);
+                }
+
+                fn never(&self, event: &PolicyDecision<'_>) {
+                    (**self).never(event);
+                }
+
+                fn table_full(&self, event: &PolicyDecision<'_>) {
+                    (**self).table_full(event);
+                }
+
+                fn queue_denied(&self, event: &PolicyDecision<'_>) {
+                    (**self).queue_denied(event);
+                }
+
+                fn no_key(&self, policy: &str, head: &Head<'_>) {
+                    (**self).no_key(policy, head);
+                }
+
+                fn store_failed(&self, policy: &str, head: &Head<'_>) {
+                    (**self).store_failed(policy, head);
+                }
+            }
+        )*
+    };
+}
+
+pointers!(
+    /// An observer that its owner reads, such as counters.
+    Arc,
+    /// An observer of any kind.
+    Box
+);
 
 /// The decision of one policy about one request.
 #[derive(Clone, Copy)]

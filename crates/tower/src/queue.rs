@@ -25,6 +25,8 @@ use tower_service::Service;
 /// 503. After the `deadline` of the `Patience`, each request gets a 503. If the future of a request is dropped, the request gives its place back.
 /// Times are tokio's.
 ///
+/// A server that shuts down gracefully waits for the queue, so set a timeout that is no longer than a shutdown may take.
+///
 /// A request that waits holds no permit of the inner service, such as one of a `ConcurrencyLimit`: when its turn has come, it waits until the inner
 /// service is ready.
 ///

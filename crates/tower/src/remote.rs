@@ -2,10 +2,10 @@
 
 use crate::after::Then;
 use crate::fields::{Announcement, Position};
-use crate::head::Head;
+use crate::head::{Head, ResponseHead};
 use crate::key::{Key, KeyWriter};
 use crate::layer::RateLimitLayer;
-use crate::limit::{Asked, BoxLimit, Denial, HeadFn, KEYLESS, OnNoKey, Reason, Warned};
+use crate::limit::{Asked, BoxLimit, Denial, HeadFn, KEYLESS, OnNoKey, Reason, ReplyFn, Warned};
 use crate::meters::{Denied, HashedKey, Standing};
 use crate::numbers::nanos;
 use crate::observe::{Observe, PolicyDecision};
@@ -40,6 +40,26 @@ pub trait RemoteMeter: Send + Sync + 'static {
     ///
     /// [`StoreFailed`] if the store gave no decision.
     fn take(&self, key: &str, cells: u32) -> impl Future<Output = Result<Answer, StoreFailed>> + Send;
+
+    /// Gives back `cells` of `key`, which were taken before; called for [`Distributed::refund_if`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreFailed`] if nothing was given back, as in the default implementation. The cells stay counted.
+    fn refund(&self, _key: &str, _cells: u32) -> impl Future<Output = Result<(), StoreFailed>> + Send {
+        core::future::ready(Err(StoreFailed))
+    }
+}
+
+/// One meter of several limits.
+impl<M: RemoteMeter> RemoteMeter for Arc<M> {
+    fn take(&self, key: &str, cells: u32) -> impl Future<Output = Result<Answer, StoreFailed>> + Send {
+        (**self).take(key, cells)
+    }
+
+    fn refund(&self, key: &str, cells: u32) -> impl Future<Output = Result<(), StoreFailed>> + Send {
+        (**self).refund(key, cells)
+    }
 }
 
 /// A store gave no decision: it did not answer, or not in time.
@@ -59,6 +79,8 @@ impl Error for StoreFailed {}
 pub struct Answer {
     denied: Option<Denied>,
     standing: Option<Standing>,
+    /// Set if the meter has counted the cells, so that they can be given back.
+    is_counted: bool,
 }
 
 impl Answer {
@@ -68,33 +90,33 @@ impl Answer {
         Self {
             denied: None,
             standing: None,
+            is_counted: true,
         }
     }
 
     /// Returns the answer that the cells conform after `wait`.
     #[must_use]
     pub fn denied(wait: Duration) -> Self {
-        Self {
-            denied: Some(Denied::For(nanos(wait.as_nanos()))),
-            standing: None,
-        }
+        Self::of_denial(Denied::For(nanos(wait.as_nanos())))
     }
 
     /// Returns the answer that the store decided nothing, and may be asked again after `wait`: a 503.
     #[must_use]
     pub fn unavailable(wait: Duration) -> Self {
-        Self {
-            denied: Some(Denied::Full(nanos(wait.as_nanos()))),
-            standing: None,
-        }
+        Self::of_denial(Denied::Full(nanos(wait.as_nanos())))
     }
 
     /// Returns the answer that this number of cells never conforms at once.
     #[must_use]
     pub const fn never() -> Self {
+        Self::of_denial(Denied::Never)
+    }
+
+    const fn of_denial(denied: Denied) -> Self {
         Self {
-            denied: Some(Denied::Never),
+            denied: Some(denied),
             standing: None,
+            is_counted: false,
         }
     }
 
@@ -119,7 +141,8 @@ pub enum OnStoreFailure {
     Open,
     /// Denies with 503.
     Closed,
-    /// Asks a limit of this process, which should allow a share of the quota.
+    /// Asks a limit of this process, which should allow a share of the quota. If that limit is [`late`](crate::Limiter::late), a request that the store
+    /// decides has a [`Charge`](crate::Charge) that charges nothing.
     Local(BoxLimit),
 }
 
@@ -155,6 +178,8 @@ pub struct Distributed<K, M> {
     cost: Option<HeadFn<u64>>,
     on_no_key: OnNoKey,
     on_failure: OnStoreFailure,
+    refund_if: Option<ReplyFn>,
+    dry_run: bool,
     deadline: Option<Sleep>,
     warned: Warned,
 }
@@ -174,6 +199,8 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
             cost: None,
             on_no_key: OnNoKey::default(),
             on_failure: OnStoreFailure::default(),
+            refund_if: None,
+            dry_run: false,
             deadline: None,
             warned: Warned::default(),
         }
@@ -207,6 +234,23 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
         self
     }
 
+    /// Takes the cost before the response, and gives it back if the closure returns true, as [`Limiter::refund_if`](crate::Limiter::refund_if) does.
+    /// Such a response waits for the store once more. If the store fails then, the cost stays counted. The fields report the limit as it was
+    /// before.
+    #[must_use]
+    pub fn refund_if(mut self, refunds: impl Fn(&ResponseHead<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.refund_if = Some(Box::new(refunds));
+        self
+    }
+
+    /// Denies nothing, whether the store answers or not, and reports the denials it would have made to the observer: a limit on trial. It is not
+    /// announced.
+    #[must_use]
+    pub fn dry_run(mut self) -> Self {
+        self.dry_run = true;
+        self
+    }
+
     /// Sets how long an answer may take, by tokio's timer; none by default, since meters have deadlines of their own.
     #[cfg(feature = "queue")]
     #[must_use]
@@ -220,7 +264,18 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
         let Ok(cells) = u32::try_from(cost) else {
             return Ok(Answer::never());
         };
-        let mut answer = pin!(self.meter.take(key, cells));
+        self.in_time(self.meter.take(key, cells)).await
+    }
+
+    /// Gives back cells that the meter took. If the meter fails, they stay counted.
+    async fn refund(&self, key: &str, cost: u64) {
+        if let Ok(cells) = u32::try_from(cost) {
+            let _ = self.in_time(self.meter.refund(key, cells)).await;
+        }
+    }
+
+    async fn in_time<T>(&self, answer: impl Future<Output = Result<T, StoreFailed>>) -> Result<T, StoreFailed> {
+        let mut answer = pin!(answer);
         let mut deadline = self.deadline.as_ref().map(|sleep| sleep());
         poll_fn(|cx| match answer.as_mut().poll(cx) {
             Poll::Ready(answer) => Poll::Ready(answer),
@@ -230,6 +285,14 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
             },
         })
         .await
+    }
+
+    /// Returns whether cells that the meter took are given back because of this result.
+    fn refunds<C, E>(&self, result: &Result<Response<C>, E>) -> bool {
+        match (&self.refund_if, result) {
+            (Some(refunds), Ok(response)) => refunds(&ResponseHead::of(response)),
+            _ => false,
+        }
     }
 
     /// The key of a request; `None` if the limit does not apply to it.
@@ -246,6 +309,7 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
         self.warned.of_no_key(self.on_no_key);
         no_key();
         match self.on_no_key {
+            OnNoKey::Reject(_) if self.dry_run => Ok(None),
             OnNoKey::Share => Ok(Some(StoreKey {
                 spelled: "no key".to_owned(),
                 hash: KEYLESS,
@@ -257,10 +321,12 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
 }
 
 impl<K, M> RateLimitLayer<Distributed<K, M>> {
-    /// Returns a layer whose limit is kept by a store elsewhere.
+    /// Returns a layer whose limit is kept by a store elsewhere. It answers with [`Problem`]; for a tonic server, add
+    /// [`.respond(Grpc)`](RateLimitLayer::respond).
     #[must_use]
     pub fn remote(limit: Distributed<K, M>) -> Self {
-        Self::answering(limit, Problem)
+        let lends = matches!(&limit.on_failure, OnStoreFailure::Local(local) if local.is_late());
+        Self::answering(limit, Problem).lending(lends)
     }
 }
 
@@ -299,34 +365,41 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         let Ok(answer) = answer else {
             return self.without_store(request);
         };
-        let policy = &self.limits().policy;
-        let position = answer.standing.map(|standing| Position {
+        let (policy, dry_run) = (&self.limits().policy, self.limits().dry_run);
+        let position = Position {
             policy,
-            standing,
+            standing: answer.standing.unwrap_or_default(),
             denied: answer.denied,
-        });
+        };
+        // Without a standing there is nothing to announce.
+        let announced = answer.standing.filter(|_| !dry_run).map(|_| position).into_iter();
         let head = Head::of(request);
-        let remaining = answer.standing.map_or(0, |standing| standing.remaining);
-        let event = PolicyDecision::of_store(policy, asked, answer.denied, remaining, &head);
+        let event = PolicyDecision::of_store(policy, asked, answer.denied, position.standing.remaining, &head);
         let Some(denied) = answer.denied else {
             self.observer().admitted(&event);
             let (fields, nearest) = self.settings().fields_after();
-            return Conclusion::Admitted(Then::Announce(Announcement::of(fields, nearest, position.into_iter())));
+            let fields = Announcement::of(fields, nearest, announced);
+            self.settings().exempt(request);
+            return Conclusion::Admitted(Then::Announce(fields));
         };
         let reason = match denied {
             Denied::For(_) => Reason::Quota,
             Denied::Never => Reason::Never,
             Denied::Full(_) => Reason::Store,
         };
-        if reason == Reason::Store {
-            self.observer().store_failed(policy.name(), &head);
-        } else {
-            self.tell_denied(&event, denied);
+        match reason {
+            Reason::Store => self.observer().store_failed(policy.name(), &head),
+            _ if dry_run => self.observer().would_deny(&event),
+            _ => self.tell_denied(&event, denied),
+        }
+        if dry_run {
+            return Conclusion::Admitted(self.settings().exempt(request));
         }
         let wait_ns = denied.wait_ns();
         let status = status(reason, policy.counts_bytes(), self.settings().status_of_quota());
         let denial = Denial { wait_ns, reason };
-        Conclusion::Denied(self.answer(&head, status, denial, position.as_slice()))
+        let fields = self.settings().announce(announced);
+        Conclusion::Denied(self.answer_with(&head, status, denial, &[position], &fields))
     }
 
     fn without_store<B, C>(&self, request: &mut Request<B>) -> Conclusion<C>
@@ -336,6 +409,7 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         let (limit, head) = (self.limits(), Head::of(request));
         self.observer().store_failed(limit.policy.name(), &head);
         match &limit.on_failure {
+            _ if limit.dry_run => Conclusion::Admitted(self.settings().exempt(request)),
             OnStoreFailure::Open => Conclusion::Admitted(Then::NOTHING),
             OnStoreFailure::Closed => {
                 let denial = Denial {
@@ -378,20 +452,31 @@ where
         let mut inner = Reserved::take(self.get_mut());
         let layer = Arc::clone(self.shared_layer());
         Box::pin(async move {
+            let limit = layer.limits();
+            let mut counted = None;
             let outcome = match layer.plan(&Head::of(&request)) {
-                (Ok(None), _) => Conclusion::Admitted(Then::NOTHING),
+                (Ok(None), _) => Conclusion::Admitted(layer.settings().exempt(&mut request)),
                 (Ok(Some(key)), cost) => {
-                    let answer = inner.wait(layer.limits().ask(&key.spelled, cost)).await;
-                    layer.conclude(&mut request, (key.hash, cost), answer)
+                    let answer = inner.wait(limit.ask(&key.spelled, cost)).await;
+                    let conclusion = layer.conclude(&mut request, (key.hash, cost), answer);
+                    if limit.refund_if.is_some() && answer.is_ok_and(|answer| answer.is_counted) {
+                        counted = Some((key.spelled, cost));
+                    }
+                    conclusion
                 }
                 (Err(status), _) => {
                     Conclusion::Denied(layer.answer(&Head::of(&request), status, Denial::of_no_key(), &[]))
                 }
             };
-            match outcome {
-                Conclusion::Denied(response) => Ok(response),
-                Conclusion::Admitted(then) => ResponseFuture::admitted(inner.call(request), then).await,
+            let then = match outcome {
+                Conclusion::Denied(response) => return Ok(response),
+                Conclusion::Admitted(then) => then,
+            };
+            let result = ResponseFuture::admitted(inner.call(request), then).await;
+            if let Some((key, cost)) = counted.filter(|_| limit.refunds(&result)) {
+                limit.refund(&key, cost).await;
             }
+            result
         })
     }
 }
@@ -417,7 +502,10 @@ impl<S: AsyncStore> RemoteMeter for SharedMeter<S> {
         // Only a meter of this process has a status when the store has failed.
         let is_local = failed && verdict.status().is_some();
         let answer = match verdict.decision() {
-            Ok(()) => Answer::admitted(),
+            Ok(()) => Answer {
+                is_counted: !failed,
+                ..Answer::admitted()
+            },
             Err(NegativeMultiDecision::InsufficientCapacity(_)) => Answer::never(),
             // Its table may be full, too.
             Err(NegativeMultiDecision::BatchNonConforming(_, denial))
@@ -436,5 +524,9 @@ impl<S: AsyncStore> RemoteMeter for SharedMeter<S> {
             }
             _ => answer,
         })
+    }
+
+    async fn refund(&self, key: &str, cells: u32) -> Result<(), StoreFailed> {
+        Self::refund(self, key, cells.into()).await.map_err(|_| StoreFailed)
     }
 }

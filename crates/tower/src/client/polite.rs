@@ -36,6 +36,27 @@ use tower_service::Service;
 ///
 /// If the body of the requests is not `Clone`, as that of tonic, wrap them in [`Once`](crate::Once).
 ///
+/// A timeout outside of this layer includes the waits. A timeout inside is one of each attempt. The error of tower's timeout is boxed, and a boxed error
+/// does not implement `Error`, so convert it. Otherwise neither `?` nor an outer layer can box the [`ClientError`]:
+///
+/// ```
+/// use http::{Request, Response};
+/// use ratelimit_meter_tower::PoliteLayer;
+/// use std::time::Duration;
+/// use tower::{Service, ServiceBuilder, ServiceExt};
+///
+/// # async fn send(_: Request<()>) -> Result<Response<()>, std::convert::Infallible> { Ok(Response::new(())) }
+/// # let client = tower::service_fn(send);
+/// let mut client = ServiceBuilder::new()
+///     .layer(PoliteLayer::new())
+///     .map_err(std::io::Error::other)
+///     .timeout(Duration::from_secs(5))
+///     .service(client);
+/// # async {
+/// let response = client.ready().await?.call(Request::get("https://example.com").body(())?).await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(()) };
+/// ```
+///
 /// A client of reqwest-middleware is a service by its `execute`:
 ///
 #[cfg_attr(feature = "reqwest", doc = "```")]

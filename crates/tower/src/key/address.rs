@@ -47,6 +47,8 @@ impl PeerIp {
     ///
     /// let key = PeerIp::from_fn(|head| Some(head.extensions().get::<Connection>()?.remote.ip()));
     /// ```
+    ///
+    /// A tonic server that is given TLS streams leaves a `TlsConnectInfo<TcpConnectInfo>`, whose `get_ref().remote_addr()` is the address.
     #[must_use]
     pub fn from_fn(read: fn(&Head<'_>) -> Option<IpAddr>) -> Self {
         Self {
@@ -63,6 +65,21 @@ impl PeerIp {
     pub fn v6_prefix(self, bits: u8) -> Result<Self, InvalidNet> {
         let prefix = Prefix::of(bits)?;
         Ok(Self { prefix, ..self })
+    }
+
+    /// Writes the key of the clients at an address, as [`Limiter::reset`](crate::Limiter::reset) and [`remaining`](crate::Limiter::remaining) need it. The
+    /// prefix is cut as in requests.
+    ///
+    /// ```
+    /// use ratelimit_meter_tower::{PeerIp, PerKey};
+    ///
+    /// let limit = PerKey::new(PeerIp::new(), "100/min".parse()?, 10_000)?;
+    /// let blocked = "2001:db8::7".parse()?;
+    /// limit.reset(|key| PeerIp::new().write(blocked, key));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn write(&self, address: IpAddr, key: &mut KeyWriter<'_>) {
+        key.network(self.prefix.cut(address.into()));
     }
 
     fn address(&self, head: &Head<'_>) -> Option<Bits> {
@@ -239,6 +256,11 @@ impl ClientIp {
         Self { peer, ..self }
     }
 
+    /// Writes the key of the clients at an address; see [`PeerIp::write`].
+    pub fn write(&self, address: IpAddr, key: &mut KeyWriter<'_>) {
+        self.peer.write(address, key);
+    }
+
     /// Returns the whole address of the client, as an access log would want it. `None` if the connection has no address, unless
     /// [`hops`](Self::hops) finds one in the field.
     #[must_use]
@@ -283,8 +305,7 @@ fn field(head: &Head<'_>, name: &HeaderName) -> Option<IpAddr> {
 
 impl Key for ClientIp {
     fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
-        let address = self.address(head).ok_or(NoKey)?;
-        key.network(self.peer.prefix.cut(address.into()));
+        self.write(self.address(head).ok_or(NoKey)?, key);
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ use core::hash::{Hash, Hasher};
 use ratelimit_meter::keyed::{KeyHasher, KeyHashes};
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Finds the key of a request in its head, and writes it down. Requests with one key share a meter.
 ///
@@ -260,6 +261,17 @@ impl fmt::Debug for KeyWriter<'_> {
 pub type BoxKey = Box<dyn Key>;
 
 impl<K: Key + ?Sized> Key for Box<K> {
+    fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
+        (**self).find(head, key)
+    }
+
+    fn ignores_forwarding(&self) -> bool {
+        (**self).ignores_forwarding()
+    }
+}
+
+/// One key of several limits.
+impl<K: Key + ?Sized> Key for Arc<K> {
     fn find(&self, head: &Head<'_>, key: &mut KeyWriter<'_>) -> Result<(), NoKey> {
         (**self).find(head, key)
     }

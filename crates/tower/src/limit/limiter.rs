@@ -219,6 +219,8 @@ impl Limiter<Everyone> {
     /// Returns one limit for all requests by a meter of any algorithm and clock. The meter is shared, not copied: its clones see the cells
     /// that are counted.
     ///
+    /// The limits of a layer are decided at one time, by the clock of the first. So in a test, give one clock to all of them.
+    ///
     /// # Errors
     ///
     /// [`InvalidLimit::NoQuota`] if the meter was not made of a quota.
@@ -256,7 +258,7 @@ impl<K: Key> Limiter<ByKey<K>> {
     }
 
     /// Returns a limit for each key by meters like this one, of any algorithm and clock; see [`new`](Self::new). Cells that this meter has
-    /// counted are ignored.
+    /// counted are ignored. All limits of a layer need one clock, as [`Shared::of`](Limiter::of) explains.
     ///
     /// ```
     /// use ratelimit_meter::Exponential;
@@ -287,16 +289,15 @@ impl<K: Key> Limiter<ByKey<K>> {
     }
 
     /// Returns the number of cells of a key that conform at once, by the quota of the first tier. The closure writes the key as its [`Key`] does:
-    /// [`PeerIp`](crate::PeerIp) an address that is cut to its prefix, [`ExtensionKey`](crate::ExtensionKey) a value,
+    /// [`PeerIp`](crate::PeerIp) by [`PeerIp::write`](crate::PeerIp::write), [`ExtensionKey`](crate::ExtensionKey) a value,
     /// [`HeaderKey`](crate::HeaderKey) a value of bytes.
     ///
     /// ```
     /// use ratelimit_meter_tower::{PeerIp, PerKey};
-    /// use std::net::Ipv4Addr;
     ///
     /// let limit = PerKey::new(PeerIp::new(), "100/min".parse()?, 10_000)?;
-    /// let client = Ipv4Addr::new(192, 0, 2, 1);
-    /// assert_eq!(limit.remaining(|key| key.address(client.into())), 100);
+    /// let client = "192.0.2.1".parse()?;
+    /// assert_eq!(limit.remaining(|key| PeerIp::new().write(client, key)), 100);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]

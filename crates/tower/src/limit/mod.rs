@@ -10,6 +10,6 @@ mod model;
 pub use asked::{Asked, BoxLimit, Limit, Reason};
 pub(crate) use asked::{Denial, LaneAsk, Plain};
 pub use lane::OnNoKey;
-pub(crate) use lane::{After, HeadFn, Lane, Warned};
+pub(crate) use lane::{After, HeadFn, Lane, ReplyFn, Warned};
 pub(crate) use limiter::KEYLESS;
 pub use limiter::{ByKey, Everyone, Limiter, PerKey, Shared, Target, TierName, content_length};

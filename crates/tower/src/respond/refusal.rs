@@ -7,6 +7,7 @@ use crate::policy::Policy;
 use core::fmt;
 use http::response::Parts;
 use http::{Response, StatusCode};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Makes the response to a denied request: [`Problem`](crate::Problem) by default.
@@ -14,7 +15,8 @@ use std::time::Duration;
 /// When a responder is called, `parts` already holds the status, `Retry-After` and the fields, so that none is forgotten. The responder may
 /// replace them. [`respond_fn`] makes a responder of a closure.
 ///
-/// The ready-made responders make bodies that are `From<Bytes>`, as axum's, tonic's and `http_body_util::Full` are. For a body that is not, convert one:
+/// [`Problem`](crate::Problem) and [`Text`](crate::Text) make bodies that are `From<Bytes>`, as axum's and `http_body_util::Full` are.
+/// [`Grpc`](crate::Grpc) and [`Empty`](crate::Empty) make bodies that are `Default`, as tonic's is. For another body, convert one:
 ///
 /// ```
 /// use bytes::Bytes;
@@ -140,6 +142,13 @@ impl<F> fmt::Debug for RespondFn<F> {
 pub type BoxRespond<B> = Box<dyn Respond<B>>;
 
 impl<B, R: Respond<B> + ?Sized> Respond<B> for Box<R> {
+    fn respond(&self, refusal: &Refusal<'_>, parts: Parts) -> Response<B> {
+        (**self).respond(refusal, parts)
+    }
+}
+
+/// One responder of several layers.
+impl<B, R: Respond<B> + ?Sized> Respond<B> for Arc<R> {
     fn respond(&self, refusal: &Refusal<'_>, parts: Parts) -> Response<B> {
         (**self).respond(refusal, parts)
     }

@@ -123,6 +123,22 @@ fn one_key_is_looked_at_and_reset() {
     assert_eq!(status(&layer, alice()), 200);
 }
 
+/// Support names a client by its whole address.
+#[test]
+fn address_is_reset_as_it_is_limited() {
+    for (blocked, given) in [("192.0.2.7", "::ffff:192.0.2.7"), ("2001:db8::7", "2001:db8::8")] {
+        let layer = RateLimitLayer::new(hourly(PeerIp::new()));
+        assert_eq!(
+            [from(blocked), from(blocked)].map(|request| status(&layer, request)),
+            [200, 429]
+        );
+        let given = given.parse().unwrap();
+        assert_eq!(layer.limits().remaining(|key| PeerIp::new().write(given, key)), 0);
+        layer.limits().reset(|key| ClientIp::hops(1).write(given, key));
+        assert_eq!(status(&layer, from(blocked)), 200);
+    }
+}
+
 #[test]
 fn hostile_keys_are_only_keys() {
     let layer = RateLimitLayer::new(hourly(HeaderKey::new(HeaderName::from_static("x-user"))));

@@ -333,6 +333,12 @@ fn types_can_be_named_boxed_and_shared() {
     drop(service.clone());
     fn is_limit(_: &impl Limit) {}
     is_limit(&boxed);
-    assert_eq!(status(&RateLimitLayer::new(boxed), request()), 200);
+    let key = Arc::new(PeerIp::new());
+    let tenth = || PerKey::new(Arc::clone(&key), quota("1/h"), 10).unwrap();
+    let events = Arc::new(EventCounts::default());
+    let observer: Box<dyn ratelimit_meter_tower::Observe> = Box::new(Arc::clone(&events));
+    let layer = RateLimitLayer::new((boxed, tenth(), tenth())).observe(observer);
+    assert_eq!(status(&layer.respond(Arc::new(Empty)), request()), 200);
+    assert_eq!(events.all()[0], 4);
     drop(fields);
 }

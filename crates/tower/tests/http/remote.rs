@@ -148,6 +148,131 @@ async fn r29_local_limit_keeps_its_settings() {
     }
 }
 
+/// A handler need not know whether the store decided.
+#[tokio::test]
+async fn r29_handlers_of_late_local_limits_find_a_charge() {
+    let late = Shared::new("1/h".parse().unwrap()).unwrap().late().boxed();
+    let limit = by_user(Dying::default()).on_failure(OnStoreFailure::Local(late));
+    let handler = service_fn(|request: Request<()>| async move {
+        assert!(request.extensions().get::<Charge>().is_some());
+        ok(request).await
+    });
+    let service = RateLimitLayer::remote(limit.on_no_key(OnNoKey::Pass)).layer(handler);
+    for request in [request(), of("alice"), of("alice")] {
+        assert_eq!(service.clone().oneshot(request).await.unwrap().status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn r18_store_counts_only_failed_logins() {
+    let store = MemoryStore::new();
+    let machine = |refunds: bool| {
+        let meter = SharedMeter::<MemoryStore>::builder("api", "2/h".parse().unwrap())
+            .build(store.clone())
+            .unwrap();
+        let limit = by_user(Arc::new(meter)).refund_if(move |reply| refunds && reply.status().is_success());
+        RateLimitLayer::remote(limit)
+    };
+    for _ in 0..3 {
+        assert_eq!(ask(&machine(true), of("alice")).await.status(), 200);
+    }
+    let failing = service_fn(|_: Request<()>| async { Err::<Response<Body>, _>("down") });
+    let failed = machine(true).layer(failing).oneshot(of("alice")).await;
+    assert_eq!(failed.unwrap_err(), "down", "counted, as there is no response");
+    for expected in [200, 429] {
+        assert_eq!(ask(&machine(false), of("alice")).await.status(), expected);
+    }
+    assert_eq!(ask(&machine(true), of("alice")).await.status(), 429);
+}
+
+/// Fails once, and then decides like the store that it stands for.
+struct Recovering(MemoryStore, AtomicU32);
+
+impl AsyncStore for Recovering {
+    async fn decide(&self, verb: Verb, at: Option<Micros>, asks: &[Ask<'_>]) -> Result<Reply, StoreError> {
+        match self.1.fetch_add(1, Ordering::Relaxed) {
+            0 => Err(StoreError::TimedOut),
+            _ => AsyncStore::decide(&self.0, verb, at, asks).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn cells_that_no_store_counted_are_not_refunded() {
+    let store = MemoryStore::new();
+    let meter = |store| SharedMeter::<MemoryStore>::builder("api", "2/h".parse().unwrap()).build(store);
+    let up = meter(Recovering(store.clone(), AtomicU32::new(1))).unwrap();
+    assert_eq!(
+        ask(&RateLimitLayer::remote(by_user(up)), of("alice")).await.status(),
+        200
+    );
+    let builder = SharedMeter::<MemoryStore>::builder("api", "2/h".parse().unwrap()).on_failure(OnFailure::Allow);
+    let down = builder.build(Recovering(store.clone(), AtomicU32::new(0))).unwrap();
+    let layer = RateLimitLayer::remote(by_user(down).refund_if(|_| true));
+    assert_eq!(ask(&layer, of("alice")).await.status(), 200, "the failure admits");
+    let up = meter(Recovering(store, AtomicU32::new(1))).unwrap();
+    let layer = RateLimitLayer::remote(by_user(up));
+    for expected in [200, 429] {
+        assert_eq!(ask(&layer, of("alice")).await.status(), expected);
+    }
+}
+
+/// Takes cells, and hangs when it is to give them back.
+struct Keeping;
+
+impl RemoteMeter for Keeping {
+    async fn take(&self, _: &str, _: u32) -> Result<Answer, StoreFailed> {
+        Ok(Answer::admitted())
+    }
+
+    async fn refund(&self, key: &str, cells: u32) -> Result<(), StoreFailed> {
+        assert!(!key.is_empty() && cells == 1);
+        core::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refund_that_fails_does_not_change_the_response() {
+    let start = tokio::time::Instant::now();
+    let layer = RateLimitLayer::remote(by_user(Keeping).refund_if(|_| true).deadline(Duration::from_millis(50)));
+    assert_eq!(ask(&layer, of("alice")).await.status(), 200);
+    assert_eq!(start.elapsed().as_millis(), 50);
+    let layer = RateLimitLayer::remote(by_user(Dying::default()).refund_if(|_| true));
+    assert_eq!(ask(&layer, of("alice")).await.status(), 200);
+}
+
+#[tokio::test]
+async fn r20_store_on_trial_denies_nothing() {
+    let events = EventCounts::default();
+    let meter = SharedMeter::<MemoryStore>::builder("api", "1/h".parse().unwrap())
+        .build(MemoryStore::new())
+        .unwrap();
+    let reject = OnNoKey::Reject(http::StatusCode::UNAUTHORIZED);
+    let trial = by_user(meter).named("trial").dry_run().on_no_key(reject);
+    let layer = RateLimitLayer::remote(trial).observe(Arc::new(events.clone()));
+    for _ in 0..3 {
+        let answer = ask(&layer, of("alice")).await;
+        assert_eq!(answer.status(), 200);
+        assert!(!answer.headers().contains_key("ratelimit"));
+    }
+    // Admitted, denied, on trial, never, table full, without a key.
+    assert_eq!(events.all(), [1, 0, 2, 0, 0, 0]);
+    let failing = by_user(Failing).on_failure(OnStoreFailure::Closed).dry_run();
+    assert_eq!(ask(&RateLimitLayer::remote(failing), of("alice")).await.status(), 200);
+    let keyless = by_user(Failing).on_no_key(reject).dry_run();
+    assert_eq!(ask(&RateLimitLayer::remote(keyless), request()).await.status(), 200);
+}
+
+/// A meter need not report how a key stands: its denial names the policy, and has no fields.
+#[tokio::test]
+async fn r15_denial_without_standing_names_its_policy() {
+    let layer = RateLimitLayer::remote(by_user(Hasty).named("user"));
+    let denied = ask(&layer, of("alice")).await;
+    assert!(!denied.headers().contains_key("ratelimit"));
+    let body = denied.into_body().collect().await.unwrap().to_bytes();
+    assert!(body.ends_with(br#""violated-policies":["user"]}"#), "{body:?}");
+}
+
 /// The meter that a shared meter has for this case decides: a denial by it is one by a quota.
 #[tokio::test]
 async fn r29_local_meter_of_shared_meter_decides() {

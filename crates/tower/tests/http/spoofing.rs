@@ -1,9 +1,10 @@
 //! Keys that clients try to choose: a table of connections and header lines, and the client that is found.
 
+use crate::support::from;
 use http::HeaderName;
 use http::Request;
 use proptest::prelude::*;
-use ratelimit_meter_tower::{ClientIp, Head, PRIVATE};
+use ratelimit_meter_tower::{ClientIp, Head, Net, PRIVATE};
 use std::net::{IpAddr, SocketAddr};
 
 /// Trusted networks, the connection, header lines, and the client.
@@ -315,4 +316,29 @@ fn hops_need_no_address_of_the_connection() {
     assert_eq!(client(ClientIp::hops(0), &request), None);
     assert_eq!(client(ClientIp::trusting(PRIVATE).unwrap(), &request), None);
     assert_eq!(client(Field("x-forwarded-for").key(), &request), None);
+}
+
+#[test]
+fn networks_are_given_in_every_form() {
+    const TEXTS: &[&str] = &["10.0.0.0/8", "2001:db8::/32"];
+    let nets: Vec<Net> = TEXTS.iter().map(|text| text.parse().unwrap()).collect();
+    let proxy: IpAddr = "10.0.0.1".parse().unwrap();
+    let owned: Vec<_> = TEXTS.iter().copied().map(String::from).collect();
+    for key in [
+        ClientIp::trusting(TEXTS),
+        ClientIp::trusting(&nets),
+        ClientIp::trusting(&owned),
+        ClientIp::trusting(&[proxy]),
+        ClientIp::trusting([std::net::Ipv4Addr::new(10, 0, 0, 1)]),
+        ClientIp::trusting(owned.clone()),
+    ] {
+        let mut request = from("10.0.0.1");
+        request
+            .headers_mut()
+            .insert("x-forwarded-for", "192.0.2.7".parse().unwrap());
+        let client = key.unwrap().address(&Head::of(&request));
+        assert_eq!(client, Some("192.0.2.7".parse().unwrap()));
+    }
+    let loopback = ClientIp::trusting([std::net::Ipv6Addr::LOCALHOST]);
+    assert_eq!(format!("{loopback:?}").matches("::1").count(), 1);
 }
