@@ -35,7 +35,7 @@ pub(crate) fn of_install(error: &Error) -> StoreError {
     let codes = [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::INVALID_SCHEMA_NAME];
     match error.as_db_error() {
         Some(error) if codes.contains(error.code()) => StoreError::Refused(format!(
-            "{} (SQLSTATE {}). The user needs CREATE on the database and on the first schema of the search path, or owns the schema meter already",
+            "{} (SQLSTATE {}). The user needs CREATE on the database, or owns the schema meter; and CREATE on the first schema of the search path",
             error.message(),
             error.code().code()
         )),
@@ -110,7 +110,7 @@ const ADVICE: [(SqlState, &str); 8] = [
     ),
     (
         SqlState::INSUFFICIENT_PRIVILEGE,
-        "the user needs USAGE on schema meter, and SELECT, INSERT and UPDATE (to sweep also DELETE) on its tables",
+        "the user needs USAGE on schema meter, SELECT, INSERT and UPDATE (to sweep also DELETE) on its tables, and EXECUTE on its functions",
     ),
     (
         SqlState::READ_ONLY_SQL_TRANSACTION,
