@@ -8,7 +8,8 @@
 -- meaning, all rows are rewritten: calls wait for the commit, and each call that waits fails once (error 42703, nothing is counted).
 --
 -- Call each decision in a transaction of its own, READ COMMITTED. An admission locks the row of its key until the commit, and a rollback
--- undoes the admission. Under REPEATABLE READ a lost race is error 40001: try again.
+-- undoes the admission. Under REPEATABLE READ a lost race is error 40001: try again. A long transaction in the same database, such as pg_dump, keeps all
+-- versions of a hot key's row, and each of its calls reads them: keep hot keys in a database of their own.
 --
 -- Roles that call need USAGE on schema meter and SELECT, INSERT, UPDATE on its tables; `meter.sweep` needs DELETE.
 --

@@ -97,11 +97,15 @@ const NO_NAMES: &str = "a pooler mixed up prepared statements: set max_prepared_
     PostgresStore::with_prepared_statements";
 
 /// Codes of errors that a caller can mend, and advice.
-const ADVICE: [(SqlState, &str); 8] = [
+const ADVICE: [(SqlState, &str); 9] = [
     (SqlState::INVALID_PASSWORD, "check the user and the password"),
     (
         SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
         "check the user and the server's pg_hba.conf; if that file asks for TLS, use PostgresStore::connect_with_tls",
+    ),
+    (
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        "set default_transaction_isolation to 'read committed' for the user",
     ),
     (SqlState::INVALID_CATALOG_NAME, "create the database, or name another"),
     (

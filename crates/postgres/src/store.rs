@@ -21,7 +21,7 @@ const ATTEMPTS: u32 = 5;
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// The time without traffic after which the system asks whether the server is there. Firewalls and address translators forget a connection after some
-/// minutes without traffic, and some then drop its packets silently: each call of a rarely used store would fail.
+/// minutes without traffic. Some then drop its packets silently, so calls of a rarely used store would fail.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// A store on PostgreSQL 13 or later: one statement for each decision, by the server's clock.

@@ -4,8 +4,8 @@ use core::time::Duration;
 use redis::io::tcp::TcpSettings;
 use redis::io::tcp::socket2::TcpKeepalive;
 
-/// The time without traffic after which the system asks whether the other end is there. Firewalls and address translators forget a connection after some
-/// minutes without traffic, and some then drop its packets silently: each call of a rarely used store would fail.
+/// The time without traffic after which the system asks whether the server is there. Firewalls and address translators forget a connection after some
+/// minutes without traffic. Some then drop its packets silently, so calls of a rarely used store would fail.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// Returns settings that keep idle connections alive.
