@@ -8,7 +8,8 @@
 -- meaning, all rows are rewritten: calls wait for the commit, and each call that waits fails once (error 42703, nothing is counted).
 --
 -- Call each decision in a transaction of its own, READ COMMITTED. An admission locks the row of its key until the commit, and a rollback
--- undoes the admission. Under REPEATABLE READ a lost race is error 40001: try again.
+-- undoes the admission. Under REPEATABLE READ a lost race is error 40001: try again. A long transaction in the same database, such as pg_dump, keeps all
+-- versions of a hot key's row, and each of its calls reads them: keep hot keys in a database of their own.
 --
 -- Roles that call need USAGE on schema meter and SELECT, INSERT, UPDATE on its tables; `meter.sweep` needs DELETE.
 --
@@ -22,9 +23,11 @@ DO $$ BEGIN
   END IF;
   -- One install at a time.
   PERFORM pg_advisory_xact_lock(hashtext('ratelimit_meter.install'));
+  -- IF NOT EXISTS would need CREATE on the database even if the schema exists.
+  IF to_regnamespace('meter') IS NULL THEN
+    CREATE SCHEMA meter;
+  END IF;
 END $$;
-
-CREATE SCHEMA IF NOT EXISTS meter;
 
 --------------------------------------------------------------------------------------------------------------------------- tables
 
@@ -36,6 +39,7 @@ CREATE SCHEMA IF NOT EXISTS meter;
 --
 -- UNLOGGED: a crash of the server forgets all states, and replicas have none. ALTER TABLE meter.bucket SET LOGGED to keep them.
 -- Only the key is indexed and half of each page stays free, so that an update stays on its page (heap-only).
+-- Comparisons with a key name its collation: an argument may come from a column with another one.
 CREATE UNLOGGED TABLE IF NOT EXISTS meter.bucket (
   key text COLLATE "C" PRIMARY KEY,
   t bigint NOT NULL,
@@ -235,8 +239,8 @@ CREATE OR REPLACE FUNCTION meter.units(quota text,
   OUT drain bigint, OUT one bigint, OUT cell bigint, OUT burst bigint, OUT tick bigint, OUT exact boolean)
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
-  words text[] := string_to_array(quota, ' ');
-  rate text[] := string_to_array(words[1], '/');
+  words text[] COLLATE "C" := string_to_array(quota COLLATE "C", ' ');
+  rate text[] COLLATE "C" := string_to_array(words[1], '/');
   period bigint := CASE rate[2] WHEN 's' THEN 1000000 WHEN 'min' THEN 60000000 WHEN 'h' THEN 3600000000 WHEN 'd' THEN 86400000000 END;
 BEGIN
   IF cardinality(rate) = 2 AND rate[1] ~ '^[1-9][0-9]{0,8}$' AND period > 0
@@ -248,7 +252,7 @@ BEGIN
       RETURN;
     END IF;
   END IF;
-  SELECT * INTO drain, one, cell, burst, tick, exact FROM meter.read_quota(quota);
+  SELECT * INTO drain, one, cell, burst, tick, exact FROM meter.read_quota(quota COLLATE "C");
 END $$;
 
 ---------------------------------------------------------------------------------------------------------------------------- check
@@ -288,14 +292,14 @@ BEGIN
         drained := clock * drain;
         room := drained + burst - cost;
         UPDATE meter.bucket b SET t = greatest(b.t, clock), mark = cost + greatest(b.mark, drained)
-          WHERE b.key = key AND b.drain = drain AND b.one = one AND b.mark <= room
+          WHERE b.key = key COLLATE "C" AND b.drain = drain AND b.one = one AND b.mark <= room
           RETURNING true, b.t, b.t, b.mark - drained INTO d;
       ELSE
         -- The mark is the level. No product overflows. A plan must not divide by the argument, which may be zero; `b.drain` is at least 1.
         drained := 0;
         UPDATE meter.bucket b
           SET t = greatest(b.t, clock), mark = cost + greatest(0, b.mark - least(greatest(clock - b.t, 0), 9223372036854775807 / b.drain) * drain)
-          WHERE b.key = key AND b.drain = drain AND b.one = one AND (b.mark - burst + cost + drain - 1) / drain <= clock - b.t
+          WHERE b.key = key COLLATE "C" AND b.drain = drain AND b.one = one AND (b.mark - burst + cost + drain - 1) / drain <= clock - b.t
           RETURNING true, b.t, b.t, b.mark INTO d;
       END IF;
       IF d.t <= clock THEN RETURN d; END IF;
@@ -304,11 +308,11 @@ BEGIN
         -- Another call was faster, unless the clock was set back.
         IF meter.clock() >= d.t THEN RETURN (true, d.t, d.t, level)::meter.decision; END IF;
         -- No time has passed, and the state moves to the time of now.
-        UPDATE meter.bucket b SET t = clock, mark = level + drained WHERE b.key = key;
+        UPDATE meter.bucket b SET t = clock, mark = level + drained WHERE b.key = key COLLATE "C";
         RETURN (true, clock, clock, level)::meter.decision;
       END IF;
 
-      SELECT b.t, CASE WHEN b.drain = drain AND b.one = one THEN b.mark - meter.drained(b.t, drain) END INTO t, level FROM meter.bucket b WHERE b.key = key;
+      SELECT b.t, CASE WHEN b.drain = drain AND b.one = one THEN b.mark - meter.drained(b.t, drain) END INTO t, level FROM meter.bucket b WHERE b.key = key COLLATE "C";
       IF NOT FOUND THEN
         EXIT WHEN (key IS NOT NULL AND one > 0 AND drain BETWEEN 1 AND 4503599627370496) IS NOT TRUE;
         INSERT INTO meter.bucket VALUES (key, clock, drained + cost, drain, one) ON CONFLICT DO NOTHING;
@@ -396,8 +400,8 @@ BEGIN
     FOR i IN 1 .. m LOOP
       IF periods[i] IS NULL THEN
         LOOP
-          IF locked THEN SELECT * INTO b FROM meter.bucket r WHERE r.key = keys[i] FOR UPDATE;
-          ELSE SELECT * INTO b FROM meter.bucket r WHERE r.key = keys[i];
+          IF locked THEN SELECT * INTO b FROM meter.bucket r WHERE r.key = keys[i] COLLATE "C" FOR UPDATE;
+          ELSE SELECT * INTO b FROM meter.bucket r WHERE r.key = keys[i] COLLATE "C";
           END IF;
           EXIT WHEN FOUND OR NOT locked OR NOT takes;
           INSERT INTO meter.bucket VALUES (keys[i], 0, 0, drains[i], ones[i]) ON CONFLICT DO NOTHING;
@@ -405,8 +409,8 @@ BEGIN
         buckets[i] := b;
       ELSE
         LOOP
-          IF locked THEN SELECT * INTO v FROM meter.average r WHERE r.key = keys[i] FOR UPDATE;
-          ELSE SELECT * INTO v FROM meter.average r WHERE r.key = keys[i];
+          IF locked THEN SELECT * INTO v FROM meter.average r WHERE r.key = keys[i] COLLATE "C" FOR UPDATE;
+          ELSE SELECT * INTO v FROM meter.average r WHERE r.key = keys[i] COLLATE "C";
           END IF;
           EXIT WHEN FOUND OR NOT locked OR NOT takes;
           INSERT INTO meter.average VALUES (keys[i], 0, 0, periods[i], shares[i]) ON CONFLICT DO NOTHING;
@@ -547,9 +551,9 @@ BEGIN
     t := CASE WHEN verb = 'reset' THEN 0 ELSE ts[i] END;
     IF periods[i] IS NULL THEN
       UPDATE meter.bucket r SET t = t, mark = levels[i] + meter.drained(t, drains[i]), drain = drains[i], one = ones[i], keep = greatest(r.keep, keep)
-        WHERE r.key = keys[i];
+        WHERE r.key = keys[i] COLLATE "C";
     ELSE
-      UPDATE meter.average r SET t = t, level = loads[i], period = periods[i], share = shares[i], keep = greatest(r.keep, keep) WHERE r.key = keys[i];
+      UPDATE meter.average r SET t = t, level = loads[i], period = periods[i], share = shares[i], keep = greatest(r.keep, keep) WHERE r.key = keys[i] COLLATE "C";
     END IF;
   END LOOP;
 END $$;
@@ -640,7 +644,7 @@ BEGIN
     IF n > 0 AND room IS NOT NULL AND NOT locked THEN
       UPDATE meter.average v
         SET level = least(1, v.level * CASE WHEN v.t - clock < -200 * period THEN 0 ELSE exp(least(0, v.t - clock) / period) END + added), t = greatest(v.t, clock)
-        WHERE v.key = key AND v.share = share AND v.period = period
+        WHERE v.key = key COLLATE "C" AND v.share = share AND v.period = period
           AND CASE WHEN v.level > 0 THEN greatest(v.t, clock) >= v.t + ceil(period * (ln(v.level) - room - 2e-15)) ELSE true END
         RETURNING v.t, v.level INTO t, level;
       IF FOUND THEN
@@ -650,7 +654,7 @@ BEGIN
             clock := t; -- another call was faster
           ELSE
             -- The clock was set back: no time has passed.
-            UPDATE meter.average v SET t = clock WHERE v.key = key;
+            UPDATE meter.average v SET t = clock WHERE v.key = key COLLATE "C";
             t := clock;
           END IF;
         END IF;
@@ -658,8 +662,8 @@ BEGIN
       END IF;
     END IF;
 
-    IF locked THEN SELECT v.t, v.level, v.period, v.share INTO t, level, period_then, share_then FROM meter.average v WHERE v.key = key FOR UPDATE;
-    ELSE SELECT v.t, v.level, v.period, v.share INTO t, level, period_then, share_then FROM meter.average v WHERE v.key = key;
+    IF locked THEN SELECT v.t, v.level, v.period, v.share INTO t, level, period_then, share_then FROM meter.average v WHERE v.key = key COLLATE "C" FOR UPDATE;
+    ELSE SELECT v.t, v.level, v.period, v.share INTO t, level, period_then, share_then FROM meter.average v WHERE v.key = key COLLATE "C";
     END IF;
     IF NOT FOUND THEN
       admitted := n = 0;
@@ -685,7 +689,7 @@ BEGIN
       IF n > 0 AND admitted THEN after := greatest(after, least(1, after + added));
       ELSIF n > 0 AND room IS NOT NULL AND strict THEN after := least(1e300, after + added);
       END IF;
-      UPDATE meter.average v SET t = clock, level = after, period = period, share = share WHERE v.key = key;
+      UPDATE meter.average v SET t = clock, level = after, period = period, share = share WHERE v.key = key COLLATE "C";
     END IF;
     t := clock; level := after;
     RETURN;
@@ -699,7 +703,7 @@ END $$;
 -- Decides as the Rust crate's `Exponential` does.
 DO $$ BEGIN
   IF EXISTS (SELECT FROM pg_proc WHERE proname = 'check_rate_limit' AND pronamespace = current_schema()::regnamespace
-    AND pg_get_function_identity_arguments(oid) NOT LIKE 'client_id text, cost double precision, limit_value double precision, period interval, strict boolean%') THEN
+    AND (proargnames[1:5], proargtypes::text) IS DISTINCT FROM ('{client_id,cost,limit_value,period,strict}'::text[], '25 701 701 1186 16')) THEN
     RAISE EXCEPTION 'another function check_rate_limit exists in schema %', current_schema()
       USING HINT = 'Drop it, or install with a search_path that begins with another schema.', ERRCODE = '42723';
   END IF;

@@ -35,7 +35,7 @@ pub(crate) fn of_install(error: &Error) -> StoreError {
     let codes = [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::INVALID_SCHEMA_NAME];
     match error.as_db_error() {
         Some(error) if codes.contains(error.code()) => StoreError::Refused(format!(
-            "{} (SQLSTATE {}). The user needs CREATE on the database and on the first schema of the search path, or owns the schema meter already",
+            "{} (SQLSTATE {}). The user needs CREATE on the database, or owns the schema meter; and CREATE on the first schema of the search path",
             error.message(),
             error.code().code()
         )),
@@ -97,11 +97,15 @@ const NO_NAMES: &str = "a pooler mixed up prepared statements: set max_prepared_
     PostgresStore::with_prepared_statements";
 
 /// Codes of errors that a caller can mend, and advice.
-const ADVICE: [(SqlState, &str); 8] = [
+const ADVICE: [(SqlState, &str); 9] = [
     (SqlState::INVALID_PASSWORD, "check the user and the password"),
     (
         SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
         "check the user and the server's pg_hba.conf; if that file asks for TLS, use PostgresStore::connect_with_tls",
+    ),
+    (
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        "set default_transaction_isolation to 'read committed' for the user",
     ),
     (SqlState::INVALID_CATALOG_NAME, "create the database, or name another"),
     (
@@ -110,7 +114,7 @@ const ADVICE: [(SqlState, &str); 8] = [
     ),
     (
         SqlState::INSUFFICIENT_PRIVILEGE,
-        "the user needs USAGE on schema meter, and SELECT, INSERT and UPDATE (to sweep also DELETE) on its tables",
+        "the user needs USAGE on schema meter, SELECT, INSERT and UPDATE (to sweep also DELETE) on its tables, and EXECUTE on its functions",
     ),
     (
         SqlState::READ_ONLY_SQL_TRANSACTION,

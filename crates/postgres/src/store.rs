@@ -20,6 +20,10 @@ const ATTEMPTS: u32 = 5;
 /// The longest time of a sweep, and of a decision whose caller set no deadline. A server that is stopped, not gone, would be waited for without end.
 const LONGEST: Duration = Duration::from_secs(10);
 
+/// The time without traffic after which the system asks whether the server is there. Firewalls and address translators forget a connection after some
+/// minutes without traffic. Some then drop its packets silently, so calls of a rarely used store would fail.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
 /// A store on PostgreSQL 13 or later: one statement for each decision, by the server's clock.
 ///
 /// The functions must be [installed](Self::install) in the database. Statements have no name and no session state, so connections may go
@@ -50,7 +54,8 @@ impl PostgresStore {
     /// 10 seconds at most unless [another deadline is set](Self::with_deadline).
     ///
     /// `config` is for instance the result of `str::parse` for `postgres://meter@127.0.0.1/limits`. Where sessions keep their settings (no pooler
-    /// between), `options=-c lock_timeout=50ms -c statement_timeout=50ms` in it ends calls at the server as well.
+    /// between), `options=-c lock_timeout=50ms -c statement_timeout=50ms` in it ends calls at the server as well. Unless it names another time
+    /// (`keepalives_idle`), connections have TCP keepalive after 30 seconds.
     ///
     /// # Panics
     ///
@@ -67,7 +72,7 @@ impl PostgresStore {
     ///
     /// If `connections` is 0.
     #[must_use]
-    pub fn connect_with_tls<T>(config: tokio_postgres::Config, tls: T, connections: usize) -> Self
+    pub fn connect_with_tls<T>(mut config: tokio_postgres::Config, tls: T, connections: usize) -> Self
     where
         T: MakeTlsConnect<Socket> + Clone + Sync + Send + 'static,
         T::Stream: Sync + Send,
@@ -75,6 +80,9 @@ impl PostgresStore {
         <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
     {
         assert!(connections > 0, "a store needs at least one connection");
+        if config.get_keepalives_idle() == tokio_postgres::Config::new().get_keepalives_idle() {
+            config.keepalives_idle(KEEPALIVE);
+        }
         let recycle = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
@@ -138,7 +146,8 @@ impl PostgresStore {
     /// Creates the schema `meter` and the function `check_rate_limit`, or upgrades their functions; the tables keep their rows.
     ///
     /// The upgrade is all or nothing. If several processes call it at once, they run one after the other. The deadline does not apply. The role needs
-    /// CREATE on the database and on the first schema of its search path; [`SQL`](crate::SQL) is the text for a migration.
+    /// CREATE on the database, or owns the schema `meter`; and CREATE on the first schema of its search path, which gets `check_rate_limit`. To upgrade,
+    /// the role owns the functions and tables. [`SQL`](crate::SQL) is the text for a migration.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 //! The blocking store over a pool of connections.
 
 use crate::failure::{self, ScriptFailure};
+use crate::tcp;
 use crate::wire::{self, ScriptCall};
 use core::fmt;
 use core::time::Duration;
@@ -69,11 +70,13 @@ impl RedisBlockingStore {
 
     /// Returns a store on the server at `url`, such as `redis://127.0.0.1/`, as [`new`](Self::new) does.
     ///
+    /// Its connections have TCP keepalive after 30 seconds. A client for `new` has settings of its own.
+    ///
     /// # Errors
     ///
     /// The client's error, if the URL is wrong. If the server is down, this call succeeds and each decision fails.
     pub fn open(url: &str, deadline: Duration) -> RedisResult<Self> {
-        Ok(Self::new(Client::open(url)?, deadline))
+        Ok(Self::new(tcp::client(url)?, deadline))
     }
 
     fn connection(&self) -> Result<Connection, StoreError> {

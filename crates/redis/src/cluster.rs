@@ -2,6 +2,7 @@
 
 use crate::failure;
 use crate::store::{SILENCE, SendOnce, decide, is_idle};
+use crate::tcp;
 use core::fmt;
 use core::time::Duration;
 use ratelimit_meter_store::{Ask, AsyncStore, Micros, Reply, StoreError, Verb};
@@ -83,11 +84,13 @@ impl CurrentCluster {
 impl RedisClusterStore {
     /// Returns a store on the cluster to which `nodes` belong, such as `redis://10.0.0.1:7000/`; it connects at the first call.
     ///
+    /// Its connections have TCP keepalive after 30 seconds. A builder for [`new`](Self::new) has settings of its own.
+    ///
     /// # Errors
     ///
     /// The client's error, if an address is not valid.
     pub fn open<T: IntoConnectionInfo>(nodes: impl IntoIterator<Item = T>) -> RedisResult<Self> {
-        Self::new(ClusterClient::builder(nodes))
+        Self::new(ClusterClient::builder(nodes).tcp_settings(tcp::settings()))
     }
 
     /// Returns a store on the cluster of a client with settings. Its retries are set to none, because a client that repeats a command after

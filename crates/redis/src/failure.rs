@@ -82,8 +82,12 @@ pub(crate) fn connecting(error: &RedisError) -> StoreError {
     }
 }
 
+/// The rights of a user.
+const RIGHTS: &str = "grant the user +evalsha +eval +get +set +del +time and the keys ~name*, in a cluster also +cluster|slots +asking, \
+    for a database above 0 also +select";
+
 /// A part of a server's message, and advice.
-const ADVICE: [(&str, &str); 14] = [
+const ADVICE: [(&str, &str); 15] = [
     (
         "NOAUTH",
         "put the password into the URL: redis://:password@host or redis://user:password@host",
@@ -92,18 +96,11 @@ const ADVICE: [(&str, &str); 14] = [
         "AuthenticationFailed",
         "check the user and the password (percent-encoded) in the URL: redis://user:password@host",
     ),
-    (
-        "NOPERM",
-        "grant the user +evalsha +eval +get +set +del +time and the keys ~name*",
-    ),
-    (
-        "can't run this command",
-        "grant the user +evalsha +eval +get +set +del +time",
-    ),
-    (
-        "ACL failure",
-        "grant the user +evalsha +eval +get +set +del +time and the keys ~name*",
-    ),
+    ("NOPERM", RIGHTS),
+    // Of SELECT while connecting: the client keeps no code.
+    ("has no permissions to run", RIGHTS),
+    ("can't run this command", RIGHTS),
+    ("ACL failure", RIGHTS),
     ("OOM", "raise maxmemory, or choose a maxmemory-policy that evicts keys"),
     (
         "MISCONF",

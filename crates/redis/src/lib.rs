@@ -12,6 +12,8 @@ mod mutations;
 #[cfg(feature = "tokio")]
 mod store;
 #[cfg(any(feature = "tokio", feature = "blocking"))]
+mod tcp;
+#[cfg(any(feature = "tokio", feature = "blocking"))]
 mod wire;
 
 #[cfg(feature = "blocking")]

@@ -1,6 +1,7 @@
 //! The async store over one connection that many tasks share.
 
 use crate::failure::{self, ScriptFailure};
+use crate::tcp;
 use crate::wire::{self, ScriptCall};
 use core::fmt;
 use core::time::Duration;
@@ -82,11 +83,13 @@ impl RedisStore {
 
     /// Returns a store on the server at `url`, such as `redis://127.0.0.1/`.
     ///
+    /// The connection has TCP keepalive after 30 seconds. A client for [`new`](Self::new) has settings of its own.
+    ///
     /// # Errors
     ///
     /// The client's error, if the URL is wrong. If the server is down, this call succeeds and each decision fails.
     pub fn open(url: &str) -> RedisResult<Self> {
-        Ok(Self::new(Client::open(url)?))
+        Ok(Self::new(tcp::client(url)?))
     }
 }
 

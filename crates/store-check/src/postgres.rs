@@ -3,6 +3,7 @@
 use crate::certificates::Certificates;
 use crate::clock::{Environment, FakeClock};
 use crate::server::free_port;
+use core::ops::Deref;
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -25,7 +26,7 @@ const READY: &str = "database system is ready to accept connections";
 pub struct Postgres {
     programs: PathBuf,
     user: ServerUser,
-    folder: PathBuf,
+    folder: Folder,
     port: u16,
     environment: Environment,
     child: Mutex<Child>,
@@ -69,6 +70,10 @@ impl Postgres {
             crate::skipped("postgres");
             return None;
         };
+        if !user.has_name() {
+            crate::skipped("name of this user, which initdb needs");
+            return None;
+        }
         let folder = user.folder("postgres");
         let mut initdb = user.command(&programs.join("initdb"), &folder);
         initdb.args(["-D", "data", "-A", "trust", "-U", "postgres", "-E", "UTF8"]);
@@ -155,14 +160,13 @@ impl Drop for Postgres {
             signal(child.id(), "-QUIT");
         }
         let _ = child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
 /// A pgbouncer in transaction mode with two connections to its server.
 #[derive(Debug)]
 pub struct PgBouncer {
-    folder: PathBuf,
+    folder: Folder,
     port: u16,
     child: Child,
 }
@@ -211,7 +215,24 @@ impl Drop for PgBouncer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The folder of a server, which is removed even if the server does not start.
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Deref for Folder {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -249,15 +270,21 @@ impl ServerUser {
         of("postgres").or_else(|| of("nobody"))
     }
 
+    /// Returns `false` if the user is a number alone, as in some containers: `initdb` fails then.
+    fn has_name(self) -> bool {
+        let name = Command::new("id").arg("-un").output();
+        self.is_other || name.is_ok_and(|name| name.status.success())
+    }
+
     /// A folder that this user may write to.
-    fn folder(self, kind: &str) -> PathBuf {
+    fn folder(self, kind: &str) -> Folder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("ratelimit-meter-{kind}-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         fs::create_dir(&folder).expect("a new folder");
         chown(&folder, Some(self.uid), Some(self.gid)).expect("the user's folder");
-        folder
+        Folder(folder)
     }
 
     /// Configures the server to take sessions with TLS only, and all but those of `postgres` with a password.

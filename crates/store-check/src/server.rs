@@ -233,6 +233,22 @@ pub fn free_port() -> u16 {
     }
 }
 
+/// Returns the seconds until the next keepalive of each connection to a port on 127.0.0.1, more than a day for a connection without any. `None` where
+/// the system has no `/proc/net/tcp`.
+#[must_use]
+pub fn keepalives(port: u16) -> Option<Vec<u64>> {
+    let table = fs::read_to_string("/proc/net/tcp").ok()?;
+    let remote = format!("0100007F:{port:04X}");
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    // Established connections to the port, with the timer and its hundredths of a second.
+    let timers = rows.filter(|row| row.get(2) == Some(&&*remote) && row.get(3) == Some(&"01"));
+    let seconds = timers.map(|row| match row[5].split_once(':') {
+        Some(("02", time)) => u64::from_str_radix(time, 16).expect("a number") / 100,
+        _ => u64::MAX,
+    });
+    Some(seconds.collect())
+}
+
 /// Asks until a condition holds, and returns whether it came true in 30 seconds.
 pub fn wait_for(mut holds: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + PATIENCE;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 /// The conditions under which a breaker opens, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerSettings {
-    /// The failures in a row after which the breaker opens; 0 for never. 5 unless set.
+    /// The failures in a row after which the breaker opens; 0 for never. 5 unless set. Calls in flight that are lost together, as with their connection,
+    /// are one failure.
     pub failures: u32,
     /// The time for which the breaker is open at first; each probe that fails doubles that time. 100 ms unless set.
     pub pause: Duration,
@@ -32,6 +33,8 @@ impl Default for BreakerSettings {
 pub(crate) struct Breaker {
     settings: BreakerSettings,
     failures: u32,
+    /// When the last loss was counted.
+    lost: Option<Instant>,
     open: Option<Open>,
 }
 
@@ -55,6 +58,8 @@ pub(crate) enum CallEnd {
     /// The server answered, perhaps with an error.
     Answered,
     Failed,
+    /// The connection was lost, with all calls that were sent over it.
+    Lost,
     /// The caller left before the end, or the store sent nothing. Such a call shows nothing of the server.
     Abandoned,
 }
@@ -62,12 +67,8 @@ pub(crate) enum CallEnd {
 impl CallEnd {
     pub(crate) const fn of<T>(result: &Result<T, StoreError>) -> Self {
         match result {
-            Err(
-                StoreError::Unreachable(_)
-                | StoreError::Disconnected(_)
-                | StoreError::TimedOut
-                | StoreError::Protocol(_),
-            ) => Self::Failed,
+            Err(StoreError::Unreachable(_) | StoreError::TimedOut | StoreError::Protocol(_)) => Self::Failed,
+            Err(StoreError::Disconnected(_)) => Self::Lost,
             Err(StoreError::Overloaded | StoreError::NotOneSlot) => Self::Abandoned,
             _ => Self::Answered,
         }
@@ -79,6 +80,7 @@ impl Breaker {
         Self {
             settings,
             failures: 0,
+            lost: None,
             open: None,
         }
     }
@@ -95,16 +97,22 @@ impl Breaker {
         }
     }
 
-    pub(crate) fn record(&mut self, permit: Permit, outcome: CallEnd, now: Instant) {
+    /// Records the end, at `now`, of a call that was sent at `sent`.
+    pub(crate) fn record(&mut self, permit: Permit, outcome: CallEnd, sent: Instant, now: Instant) {
         match (permit, outcome) {
             (_, CallEnd::Answered) => (self.failures, self.open) = (0, None),
-            (Permit::Normal, CallEnd::Failed) => {
+            // It was in flight when the last loss was counted. The connection that is made after that loss may be well.
+            (Permit::Normal, CallEnd::Lost) if self.lost.is_some_and(|lost| sent <= lost) => {}
+            (Permit::Normal, CallEnd::Failed | CallEnd::Lost) => {
+                if outcome == CallEnd::Lost {
+                    self.lost = Some(now);
+                }
                 self.failures = self.failures.saturating_add(1);
                 if self.failures == self.settings.failures {
                     self.open_for(self.settings.pause, now);
                 }
             }
-            (Permit::Probe, CallEnd::Failed) => {
+            (Permit::Probe, CallEnd::Failed | CallEnd::Lost) => {
                 let pause = self
                     .open
                     .map_or(self.settings.pause, |open| open.pause.saturating_mul(2));
@@ -147,7 +155,7 @@ mod tests {
         let mut breaker = Breaker::new(BreakerSettings::default());
         for _ in 0..5 {
             assert_eq!(breaker.permit(now), Ok(Permit::Normal));
-            breaker.record(Permit::Normal, CallEnd::Failed, now);
+            breaker.record(Permit::Normal, CallEnd::Failed, now, now);
         }
         breaker
     }
@@ -161,12 +169,24 @@ mod tests {
     }
 
     #[test]
+    fn calls_lost_together_are_one_failure() {
+        let begin = Instant::now();
+        let mut breaker = Breaker::new(BreakerSettings::default());
+        for loss in 1..=5 {
+            let (sent, now) = (begin + 2 * loss * MS, begin + (2 * loss + 1) * MS);
+            assert!(!breaker.is_open(), "{loss}");
+            (0..20).for_each(|_| breaker.record(Permit::Normal, CallEnd::Lost, sent, now));
+        }
+        assert!(breaker.is_open(), "five losses in a row");
+    }
+
+    #[test]
     fn an_answer_between_failures_keeps_it_closed() {
         let now = Instant::now();
         let mut breaker = Breaker::new(BreakerSettings::default());
         for _ in 0..20 {
-            (0..4).for_each(|_| breaker.record(Permit::Normal, CallEnd::Failed, now));
-            breaker.record(Permit::Normal, CallEnd::Answered, now);
+            (0..4).for_each(|_| breaker.record(Permit::Normal, CallEnd::Failed, now, now));
+            breaker.record(Permit::Normal, CallEnd::Answered, now, now);
         }
         assert!(!breaker.is_open());
     }
@@ -178,9 +198,9 @@ mod tests {
         let later = now + 100 * MS;
         assert_eq!(breaker.permit(later), Ok(Permit::Probe));
         assert_eq!(breaker.permit(later), Err(later));
-        breaker.record(Permit::Probe, CallEnd::Abandoned, later);
+        breaker.record(Permit::Probe, CallEnd::Abandoned, later, later);
         assert_eq!(breaker.permit(later), Ok(Permit::Probe));
-        breaker.record(Permit::Probe, CallEnd::Answered, later);
+        breaker.record(Permit::Probe, CallEnd::Answered, later, later);
         assert_eq!(breaker.permit(later), Ok(Permit::Normal));
     }
 
@@ -192,15 +212,15 @@ mod tests {
         for error in [StoreError::Overloaded, StoreError::NotOneSlot] {
             let end = CallEnd::of(&Err::<(), _>(error));
             assert_eq!(breaker.permit(now + 100 * MS), Ok(Permit::Probe));
-            breaker.record(Permit::Probe, end, now + 100 * MS);
+            breaker.record(Permit::Probe, end, now + 100 * MS, now + 100 * MS);
             assert!(breaker.is_open());
             let mut closed = Breaker::new(BreakerSettings::default());
             for _ in 0..4 {
-                closed.record(Permit::Normal, CallEnd::Failed, now);
-                closed.record(Permit::Normal, end, now);
+                closed.record(Permit::Normal, CallEnd::Failed, now, now);
+                closed.record(Permit::Normal, end, now, now);
             }
             assert!(!closed.is_open());
-            closed.record(Permit::Normal, CallEnd::Failed, now);
+            closed.record(Permit::Normal, CallEnd::Failed, now, now);
             assert!(closed.is_open(), "five failures, with no answer between them");
         }
     }
@@ -213,7 +233,7 @@ mod tests {
             assert_eq!(breaker.permit(now), Err(now + pause * MS));
             now += pause * MS;
             assert_eq!(breaker.permit(now), Ok(Permit::Probe));
-            breaker.record(Permit::Probe, CallEnd::Failed, now);
+            breaker.record(Permit::Probe, CallEnd::Failed, now, now);
         }
     }
 
@@ -221,7 +241,7 @@ mod tests {
     fn late_failures_of_earlier_calls_prolong_no_pause() {
         let now = Instant::now();
         let mut breaker = opened(now);
-        (0..100).for_each(|_| breaker.record(Permit::Normal, CallEnd::Failed, now + 50 * MS));
+        (0..100).for_each(|_| breaker.record(Permit::Normal, CallEnd::Failed, now + 50 * MS, now + 50 * MS));
         assert_eq!(breaker.permit(now + 100 * MS), Ok(Permit::Probe));
     }
 
@@ -232,7 +252,7 @@ mod tests {
             ..BreakerSettings::default()
         };
         let (mut breaker, now) = (Breaker::new(settings), Instant::now());
-        (0..100).for_each(|_| breaker.record(Permit::Normal, CallEnd::Failed, now));
+        (0..100).for_each(|_| breaker.record(Permit::Normal, CallEnd::Failed, now, now));
         assert!(!breaker.is_open());
     }
 }

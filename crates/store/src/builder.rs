@@ -109,6 +109,9 @@ impl SharedMeterBuilder {
     }
 
     /// Adds a limit: each cell must conform to all limits, and is counted by all or none.
+    ///
+    /// A store keeps the limits of a subject by their positions. So a new version of a program adds limits at the end. If a limit in between is added,
+    /// removed or moved, the debt of one limit is carried over to another: give the meter a new name then.
     pub fn and(mut self, quota: Quota) -> Self {
         self.limits.push(Units::of(quota).map(StoreLimit::Bucket));
         self

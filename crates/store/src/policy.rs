@@ -81,7 +81,7 @@ impl Leave<'_> {
         if let Some(permit) = self.permit.take() {
             let mut breaker = policy.breaker.lock();
             let was_open = breaker.is_open();
-            breaker.record(permit, CallEnd::of(result), now);
+            breaker.record(permit, CallEnd::of(result), self.sent, now);
             let is_open = breaker.is_open();
             drop(breaker);
             if is_open != was_open {
@@ -95,7 +95,7 @@ impl Drop for Leave<'_> {
     fn drop(&mut self) {
         if let Some(permit) = self.permit {
             let mut breaker = self.policy.breaker.lock();
-            breaker.record(permit, CallEnd::Abandoned, Instant::now());
+            breaker.record(permit, CallEnd::Abandoned, self.sent, Instant::now());
         }
     }
 }

@@ -335,6 +335,50 @@ async fn clock_set_back_denies_while_debt_remains() {
     assert_eq!(allow(&client, "'a', '10/s'").await, (true, 0, Some(0), 1_000_000));
 }
 
+/// Keys and quotas may come from columns that sort or compare in their own ways.
+#[tokio::test]
+async fn arguments_of_any_collation_are_decided() {
+    let server = running!(Server::shared());
+    let (_, config) = server.store().await;
+    let client = connect(&config).await;
+    // Not every build has the library ICU.
+    let create = "CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false)";
+    let of = ["POSIX", "any_case"];
+    let of = if client.batch_execute(create).await.is_ok() {
+        &of[..]
+    } else {
+        &of[..1]
+    };
+    for collation in of {
+        for (key, quota) in [("Alice", "3/d"), ("alice", "3 / 24 hours")] {
+            let table = format!(
+                "CREATE TEMP TABLE of AS SELECT '{key}' COLLATE \"{collation}\" k, '{quota}' COLLATE \"{collation}\" q"
+            );
+            client.batch_execute(&table).await.expect("a table");
+            let calls = "SELECT (meter.allow(k, q)).allowed, (meter.check(k, 1, 1, 28800000000, 86400000000)).admitted,
+                (meter.change('upto', k, 1, 0, 1, 28800000000, 28800000000, 86400000000)).admitted = 1,
+                (meter.check_all(ARRAY[k], '{1}', '{1}', '{28800000000}', '{86400000000}', '{0}')).admitted,
+                (public.check_rate_limit(k, 1, 2, '1 day')).allowed FROM of";
+            // Of three cells, `allow` and `change` take one each and then `allow` the last; the other calls take a unit each.
+            for decisions in [
+                [true, true, true, true, true],
+                [true, true, false, true, true],
+                [false, true, false, true, false],
+            ] {
+                let row = client.query_one(calls, &[]).await.expect("decisions");
+                assert_eq!(
+                    decisions,
+                    [0, 1, 2, 3, 4].map(|i| row.get::<_, bool>(i)),
+                    "{key} {collation}"
+                );
+            }
+            client.batch_execute("DROP TABLE of").await.expect("dropped");
+        }
+        let forget = "TRUNCATE meter.bucket, meter.average";
+        client.batch_execute(forget).await.expect("idle keys");
+    }
+}
+
 #[tokio::test]
 async fn impossible_arguments_are_errors() {
     let server = running!(Server::shared());

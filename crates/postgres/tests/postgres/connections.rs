@@ -6,6 +6,7 @@ use ratelimit_meter_postgres::{BlockingPostgresStore, PostgresStore};
 use ratelimit_meter_store::{Ask, AsyncStore, BlockingStore, StoreError, Verb};
 use ratelimit_meter_store_check::certificates::Certificates;
 use ratelimit_meter_store_check::proxy::Proxy;
+use ratelimit_meter_store_check::server::{keepalives, wait_for};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -193,5 +194,32 @@ async fn vanished_server_fails_few_calls() {
         assert_eq!(error, StoreError::TimedOut);
         failed += 1;
         assert!(failed < CONNECTIONS / 2, "each idle connection costs a deadline");
+    }
+}
+
+/// A firewall that forgets idle connections and drops their packets would fail the calls of a rarely used store.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_are_kept_alive() {
+    let server = running!(Server::shared());
+    let (_, config) = server.store().await;
+    let proxy = Proxy::to(server.port());
+    let mut rare = through(&config, proxy.port());
+    rare.keepalives_idle(Duration::from_secs(500));
+    for (config, most) in [(through(&config, proxy.port()), 30), (rare, 500)] {
+        let store = PostgresStore::connect(config, 1);
+        let limit = bucket("10/d");
+        let asks = [Ask {
+            key: "a",
+            limit: &limit,
+            n: 1,
+        }];
+        store.decide(Verb::Check, None, &asks).await.expect("a decision");
+        // Another timer is set until the last answer is acknowledged.
+        let is_kept = || keepalives(proxy.port()).is_none_or(|all| all.iter().all(|&s| s <= most && s + 20 > most));
+        assert!(
+            tokio::task::block_in_place(|| wait_for(is_kept)),
+            "{:?}",
+            keepalives(proxy.port())
+        );
     }
 }

@@ -288,7 +288,10 @@ async fn lost_races_are_tried_again() {
             for _ in 0..20 {
                 match check(&store, "a", &limit, 1).await {
                     Ok(cells) => admitted += cells.expect("one day"),
-                    Err(error) => assert!(matches!(error, StoreError::Refused(_)), "{error}"),
+                    Err(error) => {
+                        assert_eq!(error.name(), "refused", "{error}");
+                        assert!(error.to_string().contains("'read committed' for the user"), "{error}");
+                    }
                 }
             }
             admitted
@@ -365,6 +368,12 @@ async fn documented_grants_suffice() {
         "{answer:?}"
     );
     client.batch_execute(&revoke("GRANT", "TO")).await.expect("granted");
+    let calls = "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA meter FROM PUBLIC";
+    client.batch_execute(calls).await.expect("revoked");
+    let error = check(&store, "a", &limit, 1).await.expect_err("no right to call");
+    assert!(error.to_string().contains("EXECUTE on its functions"), "{error}");
+    let calls = format!("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA meter TO {role}");
+    client.batch_execute(&calls).await.expect("granted");
     let asks = ["a", "b"].map(|key| Ask {
         key,
         limit: &limit,
@@ -388,6 +397,25 @@ async fn documented_grants_suffice() {
     client.batch_execute(&drop).await.expect("dropped");
 }
 
+/// As where an administrator made the schema, and roles may make none.
+#[tokio::test]
+async fn schema_owner_installs_and_upgrades() {
+    let server = running!(Server::shared());
+    let mut config = server.database().await;
+    let role = format!("owner_{}", config.get_dbname().expect("a database"));
+    let client = connect(&config).await;
+    let create = format!("CREATE ROLE {role} LOGIN; CREATE SCHEMA meter AUTHORIZATION {role}");
+    client.batch_execute(&create).await.expect("created");
+    config.user(&role).options("-c search_path=meter");
+    let store = PostgresStore::connect(config, 1);
+    for _ in 0..2 {
+        store.install().await.expect("installed");
+        assert_eq!(check(&store, "a", &bucket("10/d"), 1).await, Ok(Some(1)));
+    }
+    let drop = format!("DROP OWNED BY {role}; DROP ROLE {role}");
+    client.batch_execute(&drop).await.expect("dropped");
+}
+
 /// Settings of a session that change the meaning of SQL: no path to the functions' schema, a zone half an hour off, other styles of text, the strictest
 /// isolation.
 #[tokio::test]
@@ -396,9 +424,17 @@ async fn settings_of_a_session_change_no_decision() {
     let (_, mut config) = server.store().await;
     config.options(
         "-c search_path= -c timezone=Asia/Kolkata -c datestyle=German -c intervalstyle=sql_standard -c extra_float_digits=0 \
-         -c default_transaction_isolation=serializable -c standard_conforming_strings=off -c bytea_output=escape",
+         -c default_transaction_isolation=serializable -c standard_conforming_strings=off -c bytea_output=escape -c quote_all_identifiers=on",
     );
     let store = PostgresStore::connect(config.clone(), 1);
+    let mut with_path = config.clone();
+    with_path.options("-c quote_all_identifiers=on -c plpgsql.extra_errors=all");
+    for _ in 0..2 {
+        PostgresStore::connect(with_path.clone(), 1)
+            .install()
+            .await
+            .expect("installed again");
+    }
     let limit = bucket("2/d");
     for admitted in [1, 1, 0] {
         assert_eq!(check(&store, "k", &limit, 1).await, Ok(Some(admitted)));

@@ -1,11 +1,11 @@
 //! Users, protocols, databases and keys that differ from the usual.
 
-use crate::support::runtime;
-use ratelimit_meter_redis::RedisStore;
-use ratelimit_meter_store::{SharedMeter, StoreError};
+use crate::support::{OnRuntime, bucket, runtime};
+use ratelimit_meter_redis::{RedisBlockingStore, RedisStore};
+use ratelimit_meter_store::{Ask, BlockingStore, SharedMeter, StoreError, Verb};
 #[cfg(feature = "tls")]
 use ratelimit_meter_store_check::certificates::Certificates;
-use ratelimit_meter_store_check::server::Server;
+use ratelimit_meter_store_check::server::{Server, keepalives, wait_for};
 use std::time::Duration;
 
 fn meter(url: &str, name: &str) -> SharedMeter<RedisStore> {
@@ -73,6 +73,29 @@ fn resp3_gives_the_same_decisions() {
         }
         assert_eq!(admitted, 10);
     });
+}
+
+/// A firewall that forgets idle connections and drops their packets would fail the calls of a rarely used store.
+#[test]
+fn idle_connections_are_kept_alive() {
+    let Some(server) = Server::start(&[]) else { return };
+    let (limit, _) = bucket("10/d");
+    let asks = [Ask {
+        key: "k",
+        limit: &limit,
+        n: 1,
+    }];
+    let (several, blocking) = (
+        OnRuntime::new(&server.url()),
+        RedisBlockingStore::open(&server.url(), Duration::from_secs(10)).unwrap(),
+    );
+    let stores: [&dyn BlockingStore; 2] = [&several, &blocking];
+    for store in stores {
+        store.decide(Verb::Check, None, &asks).unwrap();
+    }
+    // Another timer is set until the last answer is acknowledged.
+    let are_kept = || keepalives(server.port()).is_none_or(|all| all.len() == 2 && all.iter().all(|&s| s <= 30));
+    assert!(wait_for(are_kept), "{:?}", keepalives(server.port()));
 }
 
 #[test]

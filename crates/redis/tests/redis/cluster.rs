@@ -22,6 +22,19 @@ const NODE: [&str; 8] = [
     "0",
 ];
 
+/// A cluster of one node, which has all slots.
+fn whole_cluster(node: Server) -> Server {
+    let slots: Vec<_> = (0..SLOTS).map(|slot| slot.to_string()).collect();
+    let mut words = vec!["CLUSTER", "ADDSLOTS"];
+    words.extend(slots.iter().map(String::as_str));
+    assert_eq!(node.command(&words).unwrap(), "+OK\r\n");
+    assert!(wait_for(|| {
+        let info = node.command(&["CLUSTER", "INFO"]).unwrap_or_default();
+        info.contains("cluster_state:ok")
+    }));
+    node
+}
+
 /// Three masters, a third of the slots each.
 fn start() -> Option<Vec<Server>> {
     let mut nodes = Vec::new();
@@ -213,6 +226,30 @@ fn slot_that_moves_keeps_its_limits() {
         for left in [1, 1, 1, 1, 0, 0] {
             assert_eq!(check(moved).await, Ok(left), "MOVED is followed");
         }
+    });
+}
+
+#[test]
+fn documented_rights_suffice_in_a_cluster() {
+    let Some(node) = Server::start(&NODE) else { return };
+    let node = whole_cluster(node);
+    let user = |name: &str, rights: &[&str]| {
+        let command = [&["ACL", "SETUSER", name, "on", ">secret", "-@all", "~api*"], rights].concat();
+        assert_eq!(node.command(&command).unwrap(), "+OK\r\n");
+        let url = node.url().replace("redis://", &format!("redis://{name}:secret@"));
+        let meter = SharedMeter::builder("api", "2/d".parse().unwrap()).deadline(Duration::from_secs(10));
+        meter.build(RedisClusterStore::open([url]).unwrap()).unwrap()
+    };
+    let scripts = ["+evalsha", "+eval", "+get", "+set", "+del", "+time"];
+    let app = user("app", &[&scripts[..], &["+cluster|slots", "+asking"]].concat());
+    let lesser = user("lesser", &scripts);
+    runtime().block_on(async {
+        for admitted in [true, true, false] {
+            assert_eq!(app.check("alice").await.unwrap().is_admitted(), admitted);
+        }
+        let error = lesser.check("alice").await.unwrap_err();
+        assert_eq!(error.name(), "refused", "{error}");
+        assert!(error.to_string().contains("+cluster"), "{error}");
     });
 }
 

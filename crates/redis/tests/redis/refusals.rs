@@ -144,6 +144,10 @@ fn passwords_rights_and_databases_are_asked_for() {
     fails(&with("noget:wrong"), "refused", "check the user and the password");
     fails(&with("stranger:secret"), "refused", "check the user and the password");
     fails(&format!("{url}99"), "refused", "choose a database");
+    let documented = ["+evalsha", "+eval", "+get", "+set", "+del", "+time", "~api*"];
+    let command = [&["ACL", "SETUSER", "app", "on", ">secret", "-@all"], &documented[..]].concat();
+    assert_eq!(server.command(&command).unwrap(), "+OK\r\n");
+    fails(&format!("{}3", with("app:secret")), "refused", "+select");
     server.command(&["CONFIG", "SET", "requirepass", "p@ss:/?#"]).unwrap();
     fails(&url, "refused", "redis://:password@host");
     fails(&with(":wrong"), "refused", "check the user and the password");

@@ -112,6 +112,26 @@ async fn breaker_spares_a_store_that_fails() {
     assert!(!meter.is_breaker_open());
 }
 
+/// As when a server closes a connection that many callers share: the next call may connect again at once.
+#[tokio::test(start_paused = true)]
+async fn one_lost_connection_keeps_the_breaker_closed() {
+    let probe = Probe::with(Network::Fail(StoreError::Disconnected("closed".to_owned())));
+    let meter = api().build(probe.clone()).unwrap();
+    let mut tasks = JoinSet::new();
+    for i in 0..100 {
+        let meter = meter.clone();
+        tasks.spawn(async move { meter.check(&i.to_string()).await.is_ok() });
+    }
+    assert!(tasks.join_all().await.iter().all(|ok| !ok));
+    assert!(!meter.is_breaker_open());
+    for loss in 2..=5 {
+        assert!(!meter.is_breaker_open(), "{loss}");
+        advance(MS).await;
+        meter.check("a").await.unwrap_err();
+    }
+    assert!(meter.is_breaker_open());
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_probe_is_in_flight_at_a_time() {
     let probe = Probe::with(Network::Fail(down()));
