@@ -187,6 +187,13 @@ const FORMATS: &[FormatSample] = &[
         &[],
     ),
     format(
+        "TSKV (ClickHouse)",
+        "its labels",
+        "",
+        "tskv\tts=2024-05-20 00:00:0S\tremote_addr=CLIENT\trequest=GET /a?b=c HTTP/1.1\tstatus=200",
+        &[],
+    ),
+    format(
         "logfmt (Grafana, logrus, Go's `log/slog`)",
         "its labels",
         "",
