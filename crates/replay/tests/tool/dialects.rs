@@ -1,5 +1,6 @@
 //! The dialects of the formats: prefixes of collectors, orders of fields, and names that real programs use.
 
+use crate::run::{file, report};
 use meter_replay::input::{Collected, Options, Reader};
 
 /// The requests and bad lines that are read from a file, with their keys.
@@ -167,6 +168,9 @@ fn json_fields_have_the_names_of_real_programs() {
         r#"{"time":1716163299,"event":"203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 200 5"}"#,
         r#"{"preview":false,"result":{"_raw":"203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 200 5"}}"#,
         r#"{"timestampInMs":1716163218000,"requestPath":"/a","clientIp":"203.0.113.7"}"#,
+        r#"{"startedDateTime":"2024-05-20T00:00:18.000Z","time":50.1,"request":{"headers":[{"name":"a"}]},"clientIPAddress":"203.0.113.7"}"#,
+        r#"{"timestamp":1716163218,"ip_address":"","src_host":"203.0.113.7","dst_host":"10.0.0.1"}"#,
+        r#"{"timestamp":1716163218,"srcip":"","client":{"ip":"203.0.113.7"}}"#,
     ] {
         let (requests, bad) = read(&format!("{line}\n")).expect(line);
         assert_eq!(
@@ -288,6 +292,34 @@ fn labels_of_events_and_audits_are_read() {
 }
 
 #[test]
+fn samples_and_missing_keys_are_reported() {
+    let noted = |name: &str, content: &str, arguments: &[&str], notice: &str| {
+        let path = file(name, content);
+        let report = report(&[&["--limit", "1/min", &path], arguments].concat());
+        report.split_whitespace().collect::<Vec<_>>().join(" ").contains(notice)
+    };
+    let samples = "metric_name,timestamp,metric_value,name\nvus,1716163218,1.0,\nhttp_reqs,1716163218,1.0,/a\n";
+    let metric = "(--only metric_name=http_reqs replays the requests)";
+    assert!(noted("k6.csv", samples, &[], metric));
+    let only = ["--only", "metric_name=http_reqs"];
+    assert!(!noted("k6.csv", samples, &only, "sample of a metric"));
+    let samples = r#"{"type":"Point","metric":"http_reqs","data":{"time":"2024-05-20T00:00:18Z","value":1}}"#;
+    let metric = "(--only metric=http_reqs replays the requests)";
+    assert!(noted("k6.json", samples, &["--by", "all"], metric));
+    let missing = "some requests have no `ip` (empty or -): they share one meter";
+    for client in ["", "-"] {
+        let table = format!("time,ip\n1716163218,203.0.113.7\n1716163218,{client}\n");
+        assert!(noted("clients.csv", &table, &["--by", "ip"], missing), "{client}");
+    }
+    assert!(!noted(
+        "all.csv",
+        "time,ip\n1716163218,203.0.113.7\n",
+        &["--by", "ip"],
+        missing
+    ));
+}
+
+#[test]
 fn tab_separated_table_may_be_quoted() {
     let table = "\"time\"\t\"ip\"\t\"a\"\n\"2024-05-20 00:00:18\"\t\"203.0.113.7\"\t\"b\tc\"\n";
     let options = Options {
@@ -307,6 +339,7 @@ fn prefix_of_a_copied_line_is_no_key() {
         "2024-05-20 00:00:18.123,\"203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"\"GET /a HTTP/1.1\"\" 200 5\"",
         "at: [20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 200 5",
         "2024-05-20 x [20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 200 5",
+        "2024-05-20T00:00:19.404Z info envoy[2527] [Originator@6876 sub=Default] [2024-05-20T00:00:18.450Z] \"GET /a HTTP/1.1\" 200 - 0",
     ] {
         match read(&format!("{line}\n")) {
             Ok((requests, _)) => assert_eq!(requests, [], "{line}"),
