@@ -358,6 +358,9 @@ impl AccessLines {
         if self.lines.stamps.has_assumed_year() {
             notices.push(super::YEAR_NOTICE.to_owned());
         }
+        if self.lines.stamps.has_repeated_hour() {
+            notices.push(super::HOUR_NOTICE.to_owned());
+        }
         if self.keying.has_assumed_networks() {
             notices.push(super::IPV6_NOTICE.to_owned());
         }

@@ -253,11 +253,19 @@ impl Columns {
                 name(at)
             ));
         }
+        if let Some(metric) = names::of_metric(names).filter(|_| self.select.only.is_empty()) {
+            notices.push(format!(
+                "{input}: each line is a sample of a metric, and a request has several (--only {metric}=http_reqs replays the requests)"
+            ));
+        }
         if self.stamps.has_assumed_utc() && !self.is_named_utc(names) {
             notices.push(super::ZONE_NOTICE.to_owned());
         }
         if self.stamps.has_assumed_year() {
             notices.push(super::YEAR_NOTICE.to_owned());
+        }
+        if self.stamps.has_repeated_hour() {
+            notices.push(super::HOUR_NOTICE.to_owned());
         }
         if self.keying.has_assumed_networks() {
             notices.push(super::IPV6_NOTICE.to_owned());
@@ -387,32 +395,36 @@ impl HeaderSample<'_> {
             let mut places = wanted.iter().filter_map(|usual| names::place(self.names, usual));
             places.find(|at| is_address(at) || is_masked(at))
         };
+        let has_value = |at: &usize| {
+            let mut values = self.samples.iter().filter_map(|record| record.get(*at));
+            self.samples.is_empty() || values.any(|value| !matches!(value.trim_ascii(), b"" | b"-"))
+        };
         let is_client = |at: &usize| {
             let is_shared = |name: &&str| names::place(self.names, name) == Some(*at);
             !names::NOT_ONLY_CLIENTS.iter().any(is_shared)
         };
-        let first = match part {
-            // Only the groups of a pattern are named for this tool.
-            By::Ip if self.called != "group" => {
-                let mut places = wanted.iter().filter_map(|usual| names::place(self.names, usual));
-                of_address().or_else(|| places.find(is_client))
-            }
-            _ => names::place_of_any(self.names, wanted),
+        let usual = || wanted.iter().filter_map(|usual| names::place(self.names, usual));
+        let by_end = || names::places_by_end(self.names, wanted);
+        if *part != By::Ip {
+            return usual().next().or_else(|| by_end().next());
+        }
+        let of_path = || {
+            let shared = names::IP_IF_ADDRESS
+                .iter()
+                .filter_map(|name| names::place(self.names, name));
+            let mut shared = shared.filter(is_address);
+            by_end()
+                .find(|at| is_address(at) && !names::is_of_server(&self.names[*at]))
+                .or_else(|| shared.next())
         };
-        first.or_else(|| {
-            let mut places = names::places_by_end(self.names, wanted);
-            match part {
-                By::Ip => places
-                    .find(|at| is_address(at) && !names::is_of_server(&self.names[*at]))
-                    .or_else(|| {
-                        let shared = names::IP_IF_ADDRESS
-                            .iter()
-                            .filter_map(|name| names::place(self.names, name));
-                        shared.into_iter().find(is_address)
-                    }),
-                _ => places.next(),
-            }
-        })
+        // Only the groups of a pattern are named for this tool.
+        if self.called == "group" {
+            return usual().next().or_else(of_path);
+        }
+        of_address()
+            .or_else(|| usual().find(|at| is_client(at) && has_value(at)))
+            .or_else(of_path)
+            .or_else(|| usual().find(is_client))
     }
 
     fn part(&self, part: &By) -> Option<KeyPart> {

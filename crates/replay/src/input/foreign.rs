@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use memchr::memmem;
+use memchr::{memchr2, memmem};
 use regex::bytes::Regex;
 
 /// A kind of file that is not read.
@@ -166,9 +166,8 @@ pub(super) fn text(lines: &[&[u8]]) -> Option<Foreign> {
     Some(Foreign { what, instead })
 }
 
-/// Returns the `jq` filter that extracts the records of a JSON document: those in its first list.
+/// Returns the `jq` filter that extracts the records of a JSON document: those in its longest list of objects.
 pub(super) fn jq(head: &[u8]) -> String {
-    static LIST: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#""([A-Za-z_]\w*)"\s*:\s*\["#).ok());
     // A response of Loki's HTTP interface: pairs of a time and a line.
     if memmem::find(head, b"\"resultType\"").is_some() && memmem::find(head, b"\"values\"").is_some() {
         return ".data.result[].values[] | {time: .[0], line: .[1]}".to_owned();
@@ -183,14 +182,87 @@ pub(super) fn jq(head: &[u8]) -> String {
             return format!(".{head_name}[].{inner}[].{record}[] | {attributes} + {{time: .{time}}}");
         }
     }
-    let list = LIST
-        .as_ref()
-        .and_then(|list| list.captures(head))
-        .and_then(|found| found.get(1));
-    list.map_or_else(
-        || ".".to_owned(),
-        |name| format!(".{}[]", String::from_utf8_lossy(name.as_bytes())),
-    )
+    match longest_list(head) {
+        // A response of Elasticsearch or OpenSearch.
+        Some(path) if path == ".hits.hits" => format!("{path}[]._source"),
+        Some(path) => format!("{path}[]"),
+        None => ".".to_owned(),
+    }
+}
+
+/// Returns the path to the longest list of objects in a JSON document, of which only the beginning may be known. Lists within lists do not count. There is
+/// none if a second document follows: then each document is a record.
+fn longest_list(document: &[u8]) -> Option<String> {
+    // The names of the open objects' current fields; `None` for a list.
+    let mut open: Vec<Option<&[u8]>> = Vec::new();
+    let mut found: Option<(usize, String)> = None;
+    let mut list: Option<(usize, String)> = None;
+    let mut text: &[u8] = b"";
+    let mut at = 0;
+    while let Some(&byte) = document.get(at) {
+        match byte {
+            b'"' => {
+                let rest = &document[at + 1..];
+                let len = closing_quote(rest).unwrap_or(rest.len());
+                text = &rest[..len];
+                at += len + 1;
+            }
+            b':' => {
+                if let Some(Some(name)) = open.last_mut() {
+                    *name = text;
+                }
+            }
+            b'{' if open.is_empty() && at > 0 => return None,
+            b'{' => open.push(Some(b"")),
+            b'[' => {
+                if list.is_none() && document[at + 1..].trim_ascii_start().first() == Some(&b'{') {
+                    list = path(&open).map(|path| (at, path));
+                }
+                open.push(None);
+            }
+            b']' | b'}' => {
+                open.pop();
+                if !open.contains(&None) {
+                    let ended = list.take().map(|(start, path)| (at - start, path));
+                    found = found.into_iter().chain(ended).max_by_key(|(len, _)| *len);
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    let cut = list.map(|(start, path)| (document.len() - start, path));
+    found
+        .into_iter()
+        .chain(cut)
+        .max_by_key(|(len, _)| *len)
+        .map(|(_, path)| path)
+}
+
+/// Returns the filter of `jq` for these names, one in the other; none if a name needs quotes.
+fn path(names: &[Option<&[u8]>]) -> Option<String> {
+    let is_plain = |name: &&str| {
+        let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+        name.bytes().next().is_some_and(is_letter) && name.bytes().all(|byte| is_letter(byte) || byte.is_ascii_digit())
+    };
+    let name = |name: &Option<&[u8]>| {
+        let name = std::str::from_utf8((*name)?).ok().filter(is_plain)?;
+        Some(format!(".{name}"))
+    };
+    let names: Option<String> = names.iter().map(name).collect();
+    names.filter(|path| !path.is_empty())
+}
+
+/// Returns the position of the quote that closes a JSON string.
+fn closing_quote(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += memchr2(b'"', b'\\', text.get(at..)?)?;
+        if text[at] == b'"' {
+            return Some(at);
+        }
+        at += 2;
+    }
 }
 
 #[cfg(test)]
@@ -215,11 +287,32 @@ mod tests {
     }
 
     #[test]
-    fn document_records_are_its_first_list() {
+    fn document_records_are_its_longest_list() {
         for (document, filter) in [
             (r#"{"Records":[{"eventTime":1}]}"#, ".Records[]"),
             ("{\n  \"events\": [\n    {", ".events[]"),
             ("{\n  \"a\": 1\n}", "."),
+            // HAR.
+            (
+                r#"{"log":{"pages":[{"id":"a"}],"entries":[{"time":1,"request":{"headers":[{"name":"]}","value":"\\"["}]}},{"time":2"#,
+                ".log.entries[]",
+            ),
+            (
+                r#"{"took":5,"_shards":{"failures":[]},"hits":{"total":{"value":2},"hits":[{"_source":{"a":[1]}}]}}"#,
+                ".hits.hits[]._source",
+            ),
+            // ClickHouse.
+            (
+                r#"{"meta":[{"name":"a"}],"data":[{"a":1},{"a":2},{"a":3}],"rows":3}"#,
+                ".data[]",
+            ),
+            // Events, printed for people.
+            (
+                "{\n  \"ips\": [\n    \"a\"\n  ],\n  \"of\": [\n    {}\n  ]\n}\n{\n  \"ips\": [",
+                ".",
+            ),
+            ("{\n  \"ips\": [\n    \"a\"\n  ]", "."),
+            (r#"{"a-b":[{}]}"#, "."),
             (
                 r#"{"status":"success","data":{"resultType":"streams","result":[{"stream":{},"values":[["1","x"]]}]}}"#,
                 ".data.result[].values[] | {time: .[0], line: .[1]}",

@@ -197,7 +197,7 @@ fn with_header(lines: &[&[u8]], options: &Options) -> Option<String> {
         }
         let key = fields.iter().position(|field| address::parse(field).is_some());
         // Of two fields, the other is the key.
-        let key = key.or_else(|| (fields.len() == 2).then_some(1 - time));
+        let key = key.or_else(|| (fields.len() == 2).then(|| 1 - time));
         // A client within a field: an expression finds it.
         if key.is_none() && advice::finds_clients(lines, &options.stamps) {
             return None;

@@ -95,7 +95,12 @@ fn client(head: &[u8], has_hosts: bool) -> Option<Client<'_>> {
                 .iter()
                 .all(|byte| byte.is_ascii_digit() || b"-/:.,TZ\"".contains(byte))
     };
-    if !is_name(name) || is_date(name) && !is_client(&name) {
+    // Several words before the stamp are the text of a program, unless the first is an address or a domain, or a dash follows it.
+    let is_of_text = || {
+        let follows_dash = names.get(at + 1).is_some_and(|next| *next == b"-");
+        names.len() > at + 3 && !follows_dash && !name.iter().any(|byte| b".:".contains(byte))
+    };
+    if !is_name(name) || (is_date(name) || is_of_text()) && !is_client(&name) {
         return None;
     }
     if memchr(b',', name).is_some() {

@@ -1,4 +1,4 @@
-//! Reads lines of labelled values: LTSV (`label:value`, separated by tabs) and logfmt (`label=value`, separated by blanks).
+//! Reads lines of labelled values: LTSV (`label:value`, separated by tabs), TSKV (the same with `=`) and logfmt (`label=value`, separated by blanks).
 //!
 //! Both may stand behind a collector's prefix. If no label of a logfmt line is a time, the stamp in the prefix is, as in Heroku's router log.
 
@@ -16,6 +16,8 @@ use crate::{Error, address};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Syntax {
     Ltsv,
+    /// As LTSV, but with an equals sign.
+    Tskv,
     Logfmt,
 }
 
@@ -23,6 +25,7 @@ impl Syntax {
     fn name(self) -> &'static str {
         match self {
             Self::Ltsv => "labelled values (LTSV)",
+            Self::Tskv => "labelled values (TSKV)",
             Self::Logfmt => "labelled values (logfmt)",
         }
     }
@@ -53,7 +56,7 @@ pub(super) struct LabelLines {
 pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<LabelLines>, Error> {
     let first = &head[..head.len().min(20)];
     let is_most = |syntax: Syntax| first.iter().filter(|line| is_labelled(line, syntax)).count() * 2 > first.len();
-    let Some(syntax) = [Syntax::Ltsv, Syntax::Logfmt]
+    let Some(syntax) = [Syntax::Ltsv, Syntax::Tskv, Syntax::Logfmt]
         .into_iter()
         .find(|syntax| is_most(*syntax))
     else {
@@ -140,6 +143,13 @@ fn is_labelled(line: &[u8], syntax: Syntax) -> bool {
     let labels = pairs.by_ref().count();
     match syntax {
         Syntax::Ltsv => labels >= 2 && labels == line.split(|&byte| byte == b'\t').count(),
+        Syntax::Tskv => {
+            let fields = || without_tskv(line).split(|&byte| byte == b'\t');
+            // Labels with blanks between are of logfmt.
+            let has_label = |word: &[u8]| memchr(b'=', word).is_some_and(|equals| is_label(&word[..equals]));
+            let has_one = |field: &[u8]| field.split(|&byte| byte == b' ').filter(|word| has_label(word)).count() == 1;
+            labels >= 2 && labels == fields().count() && fields().all(has_one)
+        }
         // A collector's prefix has no quotes, but an access log with labels at its end does.
         Syntax::Logfmt => {
             let prefix = line.len() - prefix::without(line).len();
@@ -217,16 +227,16 @@ impl<'a> Pairs<'a> {
         }
     }
 
-    fn next_ltsv(&mut self) -> Option<(&'a [u8], (usize, usize))> {
+    fn next_of_tabs(&mut self, mark: u8) -> Option<(&'a [u8], (usize, usize))> {
         while self.at < self.line.len() {
             let end = memchr(b'\t', &self.line[self.at..]).map_or(self.line.len(), |len| self.at + len);
             let mut start = self.at;
             self.at = end + 1;
             if self.first.is_none() {
-                start = after_prefix(self.line, start, end);
+                start = after_prefix(self.line, start, end, mark);
                 self.first = Some(start);
             }
-            let colon = memchr(b':', &self.line[start..end]).map(|len| start + len);
+            let colon = memchr(mark, &self.line[start..end]).map(|len| start + len);
             if let Some(colon) = colon.filter(|&colon| is_label(&self.line[start..colon])) {
                 return Some((&self.line[start..colon], bare(self.line, colon + 1, end)));
             }
@@ -280,7 +290,8 @@ impl<'a> Iterator for Pairs<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         match self.syntax {
-            Syntax::Ltsv => self.next_ltsv(),
+            Syntax::Ltsv => self.next_of_tabs(b':'),
+            Syntax::Tskv => self.next_of_tabs(b'='),
             Syntax::Logfmt => self.next_logfmt(),
         }
     }
@@ -316,12 +327,17 @@ fn is_label(text: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"_.-@/[]".contains(byte))
 }
 
+/// Returns a line without the word that some programs begin lines of TSKV with.
+fn without_tskv(line: &[u8]) -> &[u8] {
+    line.strip_prefix(b"tskv\t").unwrap_or(line)
+}
+
 /// Returns the start of the first label between `start` and `end`: the first word that has a label and a value.
-fn after_prefix(line: &[u8], start: usize, end: usize) -> usize {
+fn after_prefix(line: &[u8], start: usize, end: usize, mark: u8) -> usize {
     let mut at = start;
     for word in line[start..end].split(u8::is_ascii_whitespace) {
         let bare = word.strip_prefix(BYTE_ORDER_MARK).unwrap_or(word);
-        let is_first = memchr(b':', bare).is_some_and(|colon| colon + 1 < bare.len() && is_label(&bare[..colon]));
+        let is_first = memchr(mark, bare).is_some_and(|colon| colon + 1 < bare.len() && is_label(&bare[..colon]));
         if is_first {
             return at + word.len() - bare.len();
         }
@@ -395,6 +411,22 @@ mod tests {
         );
         assert!(is_labelled(b"time:1\thost:a", Syntax::Ltsv));
         assert!(!is_labelled(b"time:1", Syntax::Ltsv) && !is_labelled(b"12:30\t12:40", Syntax::Ltsv));
+    }
+
+    #[test]
+    fn labels_of_tskv_are_separated_by_tabs() {
+        let line = "tskv\tts=2024-05-20 00:00:18\tip=203.0.113.7\treq=GET /a?b=c HTTP/1.1\tua=";
+        let expected = [
+            ("ts", "2024-05-20 00:00:18"),
+            ("ip", "203.0.113.7"),
+            ("req", "GET /a?b=c HTTP/1.1"),
+            ("ua", ""),
+        ];
+        assert_eq!(pairs(line, Syntax::Tskv), expected);
+        assert!(is_labelled(line.as_bytes(), Syntax::Tskv));
+        for other in ["a=b c=d\te=f", "a=b\tc", "a=b", "tskv\ta=b"] {
+            assert!(!is_labelled(other.as_bytes(), Syntax::Tskv), "{other}");
+        }
     }
 
     #[test]

@@ -61,6 +61,9 @@ const ZONE_NOTICE: &str = "stamps without a zone are read as UTC (--tz Europe/Be
 /// The notice that the years of stamps were chosen by the dates of files.
 const YEAR_NOTICE: &str = "stamps without a year have the year of their file's date, or the year before (--year 2024 names the year of the first line)";
 
+/// The notice that an hour came twice.
+const HOUR_NOTICE: &str = "stamps without a zone lie in an hour that came twice: after a quiet time, the second hour may be taken for the first";
+
 /// Returns the log formats that `--log-format` knows by name.
 pub fn log_format_names() -> impl Iterator<Item = &'static str> {
     log_format::names().chain(pattern::NAMED.iter().map(|named| named.name))

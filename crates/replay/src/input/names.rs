@@ -72,6 +72,8 @@ pub(super) const TIME: &[&str] = &[
     "unixtime",
     "unix_time",
     "epoch",
+    "startedDateTime",
+    "data.time",
 ];
 
 /// Names of the time that are often those of an older record, such as the client's account: only if no other time is there.
@@ -121,6 +123,7 @@ const IP: &[&str] = &[
     "client_addr",
     "clientAddr",
     "client_address",
+    "clientAddress",
     "c_ip",
     "CIp",
     "cs-ip",
@@ -161,6 +164,9 @@ const IP: &[&str] = &[
     "source-address",
     "sourceAddress",
     "src_addr",
+    "source_addr",
+    "saddr",
+    "ip_src",
     "ip_source",
     "ip_address",
     "ip_addr",
@@ -190,7 +196,7 @@ const IP: &[&str] = &[
 pub(super) const NOT_ONLY_CLIENTS: [&str; 5] = ["key", "remote", "src", "origin", "from"];
 
 /// The usual names of a client that are also those of a server: only if the values are addresses.
-pub(super) const IP_IF_ADDRESS: &[&str] = &["host", "remote_host", "Source", "hostname"];
+pub(super) const IP_IF_ADDRESS: &[&str] = &["src_host", "host", "remote_host", "Source", "hostname"];
 
 /// The parts of a path whose address is that of a server.
 const SERVERS: [&str; 12] = [
@@ -340,6 +346,16 @@ pub(super) fn of(part: &By) -> &'static [&'static str] {
         By::Status => STATUS,
         By::Method => METHOD,
         By::All | By::Column(_) | By::Each(_) => &[],
+    }
+}
+
+/// Returns the name of the field with the name of a metric, if these are the names of k6's results.
+pub(super) fn of_metric(names: &[Vec<u8>]) -> Option<&'static str> {
+    let has = |wanted: &str| names.iter().any(|name| name == wanted.as_bytes());
+    if has("metric_name") && has("metric_value") {
+        Some("metric_name")
+    } else {
+        (has("metric") && has("data.value")).then_some("metric")
     }
 }
 

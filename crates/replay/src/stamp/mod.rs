@@ -101,11 +101,17 @@ impl TimeFormat {
 struct OwnZone {
     zone: TimeZone,
     last: Option<Timestamp>,
+    /// True if a stamp was of an hour that came twice.
+    has_repeated_hour: bool,
 }
 
 impl OwnZone {
     fn new(zone: TimeZone) -> Self {
-        Self { zone, last: None }
+        Self {
+            zone,
+            last: None,
+            has_repeated_hour: false,
+        }
     }
 
     /// Returns the time of a stamp that names no zone.
@@ -115,6 +121,7 @@ impl OwnZone {
     fn time_of(&mut self, local: DateTime) -> Result<Timestamp, StampError> {
         let times = self.zone.to_ambiguous_timestamp(local);
         let is_twice = matches!(times.offset(), AmbiguousOffset::Fold { .. });
+        self.has_repeated_hour |= is_twice;
         let time = match self.last.filter(|_| is_twice) {
             None => times.compatible(),
             Some(last) => times.earlier().and_then(|earlier| {
@@ -254,6 +261,12 @@ impl Stamps {
     #[must_use]
     pub fn has_assumed_utc(&self) -> bool {
         self.zone.last.is_some() && self.options.zone.is_none()
+    }
+
+    /// Returns whether a stamp without a zone was of an hour that came twice, as clocks were set back.
+    #[must_use]
+    pub fn has_repeated_hour(&self) -> bool {
+        self.zone.has_repeated_hour
     }
 
     /// Returns whether the year of a stamp was chosen by the date of the input, because neither the stamp nor the options name a year.

@@ -403,3 +403,21 @@ fn repeated_hour_continues_the_stamps_before_it() {
     assert_eq!(read(&["2024-10-27 02:30:00"]), [1_800], "the first stamp is in summer");
     assert_eq!(read(&["2024-10-27 03:00:00", "2024-10-27 02:59:59"]), [7_200, 7_199]);
 }
+
+#[test]
+fn repeated_hours_of_stamps_without_zones_are_known() {
+    for (stamp, is_repeated) in [
+        ("2024-10-27 02:30:00", true),
+        ("2024-10-27 02:30:00+01:00", false),
+        ("2024-10-27 02:30:00 CET", false),
+        ("2024-10-27 03:00:00", false),
+        ("2024-03-31 02:30:00", false),
+    ] {
+        let mut reader = Stamps::new(StampOptions {
+            zone: TimeZone::get("Europe/Berlin").ok(),
+            ..StampOptions::default()
+        });
+        reader.parse(stamp.as_bytes()).expect("a time");
+        assert_eq!(reader.has_repeated_hour(), is_repeated, "{stamp}");
+    }
+}

@@ -57,6 +57,11 @@ fn are_ours(keys: &Keys) -> bool {
     !keys.is_empty() && keys.ids().all(|key| ours.has(keys.name(key)))
 }
 
+/// Returns whether a key is empty, or a dash.
+fn has_missing(keys: &Keys) -> bool {
+    keys.ids().any(|key| matches!(keys.name(key), b"" | b"-"))
+}
+
 #[derive(Debug)]
 enum Flow {
     /// The input being read, and the inputs after it in reverse order.
@@ -407,6 +412,13 @@ impl Stream {
             let notice = "every client has a private address, as a proxy has: if these are proxies, --by xff takes the client from the list of \
                           forwarded addresses";
             trace.notices.push(notice.to_owned());
+        }
+        if has_missing(&trace.keys) {
+            let notice = format!(
+                "some requests have no `{}` (empty or -): they share one meter",
+                trace.by
+            );
+            trace.notices.push(notice);
         }
         if context.options.anonymise {
             trace.keys.anonymise();

@@ -3,6 +3,7 @@
 mod cases;
 mod cli;
 mod debug;
+mod dialects;
 mod follow;
 mod formats;
 mod inputs;

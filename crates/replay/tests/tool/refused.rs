@@ -198,6 +198,16 @@ fn unreadable_files_are_named_with_a_command() {
             "(printf 'time\\tkey\\tc3\\n'; cat FILE)",
         ),
         (
+            "simulation.log",
+            b"RUN\tx.Sim\tsim\t1716163218000\t \t3.9.5\nREQUEST\t\thome\t1716163218100\t1716163218150\tOK\t \n".to_vec(),
+            "(printf 'c1\\tc2\\tc3\\ttime\\tc5\\tc6\\n'; cat FILE)",
+        ),
+        (
+            "page.har",
+            b"{\"log\": {\"pages\": [{\"id\": 1}], \"entries\": [{\"time\": 1.5, \"request\": {\"headers\": [{}]}}]}}\n".to_vec(),
+            "jq -c '.log.entries[]' FILE | meter-replay ... -",
+        ),
+        (
             "otlp.json",
             b"{\"resourceLogs\":[{\"scopeLogs\":[{\"logRecords\":[]}]}]}\n".repeat(2),
             "jq -c '.resourceLogs[].scopeLogs[].logRecords[] | ",
