@@ -30,8 +30,6 @@ struct ListEntry {
     to: String,
     binary: String,
     cfg: Option<String>,
-    #[serde(default)]
-    features: Vec<String>,
     test: String,
 }
 
@@ -56,7 +54,6 @@ pub(crate) struct TestTarget {
     pub(crate) package: String,
     /// `--cfg ratelimit_meter_CFG`, if any.
     pub(crate) cfg: Option<String>,
-    pub(crate) features: Vec<String>,
     /// The name of the binary in `tests/`, or `lib` for the unit tests.
     pub(crate) binary: String,
 }
@@ -70,6 +67,14 @@ impl Display for Mutation {
 impl Display for TestTarget {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.package, self.binary)
+    }
+}
+
+impl TestTarget {
+    /// Returns the package if its target is built for it alone. All others are built with the features of the whole workspace, as `cargo test
+    /// --workspace --all-features` does, so that the dependencies are those that it has built.
+    pub(crate) fn lone_package(&self) -> Option<&str> {
+        (self.cfg.is_some() || self.binary == "lib").then_some(&self.package)
     }
 }
 
@@ -119,7 +124,6 @@ pub(crate) fn read(folder: &Path) -> Result<Vec<Mutation>, Box<dyn Error>> {
             target: TestTarget {
                 package: list.package.clone(),
                 cfg: entry.cfg,
-                features: entry.features,
                 binary: entry.binary,
             },
             test: entry.test,

@@ -45,9 +45,11 @@ impl MutationQueue {
 
     /// One target of each set of dependencies.
     pub(crate) fn distinct_dependencies(&self) -> Vec<TestTarget> {
-        let mut targets: Vec<_> = self.groups().keys().cloned().collect();
-        targets.dedup_by(|a, b| (&a.package, &a.cfg, &a.features) == (&b.package, &b.cfg, &b.features));
-        targets
+        let targets = self.groups().keys().cloned().collect::<Vec<_>>();
+        let distinct = targets
+            .into_iter()
+            .map(|target| ((target.lone_package().map(str::to_owned), target.cfg.clone()), target));
+        distinct.collect::<BTreeMap<_, _>>().into_values().collect()
     }
 
     /// Returns the next job of a copy whose last one was of target `last`.

@@ -82,8 +82,7 @@ impl Scratch {
         Ok(Self { root: root.to_owned() })
     }
 
-    /// Takes over the dependencies that the workspace has built, of tests and of models, unless this copy has built some. Those with other features are
-    /// built again.
+    /// Takes over the dependencies that the workspace has built, of tests and of models, unless this copy has built some.
     pub(crate) fn begin_with_workspace(&self, workspace: &Path) -> io::Result<()> {
         for (from, to) in [("debug", "plain/debug"), ("loom/release", "loom/release")] {
             let (from, to) = (workspace.join("target").join(from), self.root.join("target").join(to));
@@ -106,13 +105,9 @@ impl Scratch {
         if to.exists() { Ok(()) } else { copy_tree(&from, &to) }
     }
 
-    /// Builds the dependencies of the target's package, those of its tests included.
+    /// Builds a target, and so its dependencies.
     pub(crate) fn build_dependencies(&self, target: &TestTarget) -> Result<(), String> {
-        let library = TestTarget {
-            binary: "lib".to_owned(),
-            ..target.clone()
-        };
-        self.build(&library).map(drop)
+        self.build(target).map(drop)
     }
 
     /// Runs a test without a mutation.
@@ -138,12 +133,15 @@ impl Scratch {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(self.root.join("workspace"));
         cargo.args(["test", "--no-run", "--message-format=json-render-diagnostics"]);
-        cargo.args(["-p", &target.package, "--features", &target.features.join(",")]);
-        let is_model = target.cfg.as_deref() == Some("loom");
-        // Models of all interleavings take long without optimization.
-        if is_model {
-            cargo.args(["--features", "__loom", "--release"]);
-        }
+        match target.lone_package() {
+            Some(package) => cargo.args(["-p", package]),
+            None => cargo.arg("--workspace"),
+        };
+        match target.cfg.as_deref() {
+            // Models of all interleavings take long without optimization.
+            Some("loom") => cargo.args(["--features", "__loom", "--release"]),
+            _ => cargo.arg("--all-features"),
+        };
         match target.binary.as_str() {
             "lib" => cargo.arg("--lib"),
             name => cargo.args(["--test", name]),
