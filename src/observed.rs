@@ -32,9 +32,9 @@ use std::borrow::Cow;
 
 /// A meter whose decisions are counted and traced.
 ///
-/// It has the verbs that decide: those of [`Decider`] and [`MultiDecider`] on any meter that threads can share, `take` and `check_up_to` on a
-/// [`Meter`], and those with a key on a `KeyedMeter`. [`meter`](Self::meter) returns the meter itself, whose verbs are not observed. A clone observes
-/// under the same name.
+/// It has the verbs that decide: those of [`Decider`] and [`MultiDecider`] on any meter, `take` and `check_up_to` on a [`Meter`], and those with a key
+/// on a `KeyedMeter`. A [`LocalMeter`](crate::LocalMeter) is no `Decider`, so it has the second group only. [`meter`](Self::meter) returns the meter
+/// itself, whose verbs are not observed. A clone observes under the same name.
 ///
 /// With the feature `metrics`, install the recorder before the meter is wrapped: the counters are looked up once.
 ///

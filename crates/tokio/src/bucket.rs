@@ -181,6 +181,12 @@ impl Source for Bucket {
         Some(self.tick_of_part(level, missing, from))
     }
 
+    fn all_due(&self, level: &Spent, n: u64, due: Instant, now: Instant) -> Instant {
+        let mut level = level.clone();
+        self.overflow(&mut level, now);
+        self.tick_of(&level, n).max(due)
+    }
+
     fn reaches(&self, _: u64, _: Instant) -> bool {
         true
     }

@@ -4,9 +4,10 @@ use crate::error::AcquireError;
 use crate::shared::{Outlook, SharedQueue};
 use crate::source::{CellCount, Source};
 use crate::timers::now;
-use crate::waiting::{Held, Wait, Waiting};
+use crate::waiting::{Blocked, Held, Wait, Waiting, block_on};
 use std::future::poll_fn;
 use std::task::Poll;
+use std::thread;
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout_at};
 
@@ -92,6 +93,13 @@ impl Patience {
         until.filter(|until| until.checked_add(Duration::from_millis(1)).is_some())
     }
 
+    /// Returns the delay after the wait of a call that ends at `until`. The bound holds for the whole call.
+    fn delay(&self, until: Option<Instant>) -> Duration {
+        let left = until.map(|until| until.saturating_duration_since(now()));
+        let most = left.map_or(self.jitter, |left| left.min(self.jitter));
+        random(most)
+    }
+
     fn permits<S: Source>(
         &self,
         n: u64,
@@ -146,6 +154,40 @@ impl<S: Source> Waiting<S> {
     pub async fn acquire_with(&self, n: impl CellCount, patience: Patience) -> Result<(), AcquireError> {
         acquire_with(&self.queue, n.count(), patience).await
     }
+
+    /// Waits for `n` cells on this thread, within the bounds of `patience`; see [`acquire_blocking`](Self::acquire_blocking).
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire_with`](Self::acquire_with).
+    ///
+    /// # Panics
+    ///
+    /// As [`acquire_blocking`](Self::acquire_blocking).
+    ///
+    /// ```
+    /// use ratelimit_meter_tokio::{Patience, RateLimiter};
+    /// use std::time::Duration;
+    ///
+    /// let limiter = RateLimiter::builder().interval(Duration::from_millis(1)).build();
+    /// let little = Patience::unlimited().timeout(Duration::from_secs(1));
+    /// limiter.acquire_blocking_with(2, little)?; // in 2 ms
+    /// assert!(limiter.acquire_blocking_with(2000, little).is_err()); // at once
+    /// # Ok::<(), ratelimit_meter_tokio::AcquireError>(())
+    /// ```
+    pub fn acquire_blocking_with(&self, n: impl CellCount, patience: Patience) -> Result<(), AcquireError> {
+        let n = n.count();
+        if patience.has_passed() && n > 0 {
+            return Err(AcquireError::DeadlinePassed);
+        }
+        let until = patience.until(now());
+        match block_on(&self.queue, n, until, |outlook| patience.permits(n, until, outlook))? {
+            Blocked::Never => {}
+            Blocked::UntilServed => thread::sleep(patience.delay(until)),
+            Blocked::UntilOver => return Err(self.queue.not_yet(n)),
+        }
+        Ok(())
+    }
 }
 
 /// Waits for `n` cells within the bounds of `patience`.
@@ -180,12 +222,10 @@ pub(crate) async fn acquire_with<S: Source>(
             }
         },
     }
-    // The bound holds for the whole call.
-    let left = until.map(|until| until.saturating_duration_since(now()));
-    let jitter = left.map_or(patience.jitter, |left| left.min(patience.jitter));
-    if !jitter.is_zero() {
+    let delay = patience.delay(until);
+    if !delay.is_zero() {
         let held = Held::new(queue, n);
-        sleep(random(jitter)).await;
+        sleep(delay).await;
         held.use_up();
     }
     Ok(())

@@ -72,13 +72,14 @@ pub(crate) struct Outlook<'a, S: Source> {
     source: &'a S,
     n: u64,
     due: Instant,
+    now: Instant,
     shift: Shift,
 }
 
 impl<S: Source> Outlook<'_, S> {
     /// Returns the instant at which the cells will have come, with the queue as it is; `None` if they never come.
     pub(crate) fn earliest(&mut self) -> Option<Instant> {
-        let earliest = self.queue.earliest(self.source, self.n, self.due);
+        let earliest = self.queue.earliest(self.source, self.n, self.due, self.now);
         earliest.map(|earliest| self.shift.to_tokio(earliest))
     }
 
@@ -174,7 +175,7 @@ impl<S: Source> SharedQueue<S> {
                 return Ok(());
             };
             let earliest = if self.fair {
-                queue.earliest(source, n, due)
+                queue.earliest(source, n, due, now)
             } else {
                 Some(due)
             };
@@ -249,6 +250,7 @@ impl<S: Source> SharedQueue<S> {
             source,
             n,
             due,
+            now,
             shift,
         })?;
         let sleeper = caller.sleeper();
@@ -374,7 +376,7 @@ impl<S: Source> SharedQueue<S> {
                 return never.into();
             }
             let due = source.due(&queue.state, n, now);
-            self.not_before(n, due.and_then(|due| queue.earliest(source, n, due)))
+            self.not_before(n, due.and_then(|due| queue.earliest(source, n, due, now)))
         })
     }
 

@@ -82,6 +82,12 @@ pub trait Source: Send + Sync + Sized + 'static {
     #[doc(hidden)]
     fn due(&self, state: &Self::State, missing: u64, from: Instant) -> Option<Instant>;
 
+    /// Returns the instant at which all of `n` cells are due, if no caller waits and the next part of them is due at `due`.
+    #[doc(hidden)]
+    fn all_due(&self, _: &Self::State, _n: u64, due: Instant, _now: Instant) -> Instant {
+        due
+    }
+
     /// Returns whether cells that are due at `due` come before the end of the time line.
     #[doc(hidden)]
     fn reaches(&self, missing: u64, due: Instant) -> bool;

@@ -310,10 +310,10 @@ impl<S: Source> WaitQueue<S> {
     }
 
     /// Returns the instant at which `n` cells behind all waiters will have come, if no waiter leaves but those denied. Returns `None` if they never
-    /// come, and `due` if no caller waits.
-    pub(crate) fn earliest(&mut self, source: &S, n: u64, due: Instant) -> Option<Instant> {
+    /// come. If no caller waits, the next part of them is due at `due`.
+    pub(crate) fn earliest(&mut self, source: &S, n: u64, due: Instant, now: Instant) -> Option<Instant> {
         if self.waiters.len == 0 {
-            return Some(due);
+            return Some(source.all_due(&self.state, n, due, now));
         }
         self.plan_all(source);
         let plan = self.plan.as_ref()?;

@@ -175,6 +175,8 @@ impl<S: Source> Waiting<S> {
     /// The thread sleeps until its instant, as exactly as the platform's sleep allows, and serves the waiters that are due by then. Behind tasks, one of
     /// the waiting threads also wakes in between, in case the tasks' runtimes are not driven.
     ///
+    /// A runtime that shuts down waits for its blocking threads. To bound such a wait, use [`acquire_blocking_with`](Self::acquire_blocking_with).
+    ///
     /// # Errors
     ///
     /// As [`acquire`](Self::acquire).
@@ -192,7 +194,8 @@ impl<S: Source> Waiting<S> {
     /// std::thread::spawn(move || limiter.acquire_blocking(2)).join().unwrap();
     /// ```
     pub fn acquire_blocking(&self, n: impl CellCount) -> S::Outcome {
-        S::outcome(block_on(&self.queue, n.count()))
+        let blocked = block_on::<S, S::Never>(&self.queue, n.count(), None, |_| Ok(()));
+        S::outcome(blocked.map(drop))
     }
 
     /// Takes `n` cells if they are there and, for a fair limiter, no caller waits. Lock-free under the same conditions as [`acquire`](Self::acquire).
@@ -453,33 +456,64 @@ impl Wake for Unpark {
     }
 }
 
-/// Parks the thread until it has `n` cells of the queue.
-fn block_on<S: Source>(queue: &SharedQueue<S>, n: u64) -> Result<(), S::Never> {
+/// The end of a thread's wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blocked {
+    /// The cells were there.
+    Never,
+    /// The thread has waited for its cells.
+    UntilServed,
+    /// The time is over, and the place is given back.
+    UntilOver,
+}
+
+/// Parks the thread until it has `n` cells of the queue, or until `end`.
+pub(crate) fn block_on<S: Source, E>(
+    queue: &SharedQueue<S>,
+    n: u64,
+    end: Option<Instant>,
+    may_wait: impl FnOnce(&mut Outlook<'_, S>) -> Result<(), E>,
+) -> Result<Blocked, E>
+where
+    S::Never: Into<E>,
+{
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let caller = Caller::Thread(&waker);
-    let Some(ticket) = queue.join::<S::Never>(n, caller, |_| Ok(()))? else {
-        return Ok(());
+    let Some(ticket) = queue.join(n, caller, may_wait)? else {
+        return Ok(Blocked::Never);
     };
     let mut stopwatch = Stopwatch::start();
     loop {
-        match queue.poll(ticket, n, caller) {
+        // Before the look, so that cells that come at the end are not missed.
+        let is_over = end.is_some_and(|end| end <= now());
+        let until = match queue.poll(ticket, n, caller) {
             Look::Served => {
                 crate::trace!(cells = n, "is served");
-                return Ok(());
+                return Ok(Blocked::UntilServed);
             }
-            Look::Over(never) => return Err(never),
-            Look::Waits(None) => thread::park(),
-            Look::Waits(Some(until)) if CAN_BE_PAUSED => {
-                thread::park_timeout(until.saturating_duration_since(now()).min(Stopwatch::LONGEST));
-                if stopwatch.is_paused() {
-                    queue.leave(ticket, n);
-                    panic!(
-                        "acquire_blocking waits for tokio's clock, which is paused and does not move while a thread blocks: advance it \
-                         from the test, or use acquire().await"
-                    );
-                }
-            }
-            Look::Waits(Some(until)) => thread::park_timeout(until.saturating_duration_since(now())),
+            Look::Over(never) => return Err(never.into()),
+            Look::Waits(until) => until.into_iter().chain(end).min(),
+        };
+        if is_over {
+            queue.leave(ticket, n);
+            return Ok(Blocked::UntilOver);
+        }
+        let Some(until) = until else {
+            thread::park();
+            continue;
+        };
+        let left = until.saturating_duration_since(now());
+        if !CAN_BE_PAUSED {
+            thread::park_timeout(left);
+            continue;
+        }
+        thread::park_timeout(left.min(Stopwatch::LONGEST));
+        if stopwatch.is_paused() {
+            queue.leave(ticket, n);
+            panic!(
+                "acquire_blocking waits for tokio's clock, which is paused and does not move while a thread blocks: advance it \
+                 from the test, or use acquire().await"
+            );
         }
     }
 }

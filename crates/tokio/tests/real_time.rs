@@ -1,7 +1,7 @@
 //! By the clock on the wall: bounds, and nothing closer.
 
 use ratelimit_meter::{GCRA, Quota};
-use ratelimit_meter_tokio::{RateLimiter, Waiting};
+use ratelimit_meter_tokio::{AcquireError, Patience, RateLimiter, Waiting};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
@@ -60,4 +60,48 @@ fn real_time_paused_clock_panics_with_a_hint() {
         "{hint}"
     );
     assert_eq!(limiter.waiting(), 0);
+}
+
+#[test]
+fn real_time_thread_waits_within_its_bounds() {
+    let start = Instant::now();
+    let limiter = RateLimiter::builder().interval(Duration::from_millis(2)).build();
+    let patience = Patience::unlimited().timeout(Duration::from_secs(60));
+    let jitter = Duration::from_micros(100);
+    limiter.acquire_blocking_with(2, patience.jitter(jitter)).unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(4), "{:?}", start.elapsed());
+    let denied = limiter.acquire_blocking_with(60_000, patience).unwrap_err();
+    assert!(matches!(denied, AcquireError::NotYet(_)), "{denied}");
+    let crowded = limiter.acquire_blocking_with(60_000, patience.max_waiters(0));
+    assert_eq!(crowded, Err(AcquireError::TooManyWaiting { waiting: 0 }));
+    let late = limiter.acquire_blocking_with(1, patience.deadline(start));
+    assert_eq!(late, Err(AcquireError::DeadlinePassed));
+    assert_eq!(limiter.acquire_blocking_with(0, patience.deadline(start)), Ok(()));
+}
+
+/// A clone of the meter takes the cells for which the thread waits. If the thread is faster, begins again.
+#[test]
+fn real_time_thread_gives_up_at_its_deadline() {
+    let denied = std::iter::repeat_with(|| {
+        let meter = GCRA::from_quota("500/s burst 1".parse::<Quota>().unwrap()).unwrap();
+        let limiter = Waiting::new(meter.clone());
+        let waits = limiter.clone();
+        let start = Instant::now();
+        meter.check().unwrap();
+        let patience = Patience::unlimited().timeout(Duration::from_millis(20));
+        let thread = std::thread::spawn(move || waits.acquire_blocking_with(1, patience));
+        while limiter.waiting() == 0 && !thread.is_finished() {
+            std::thread::yield_now();
+        }
+        meter.charge(100);
+        let waited = thread.join().unwrap();
+        assert_eq!(limiter.waiting(), 0);
+        Some((waited.err()?, start))
+    });
+    match denied.take(10).flatten().next() {
+        Some((AcquireError::NotYet(denied), start)) => {
+            assert!(denied.wait_time_from(start) > Duration::from_millis(199))
+        }
+        other => panic!("{other:?}"),
+    }
 }

@@ -48,6 +48,32 @@ async fn unreachable_deadline_fails_with_the_earliest_instant() {
     assert_eq!(start.elapsed(), ms(700));
 }
 
+/// The bucket holds ten cells, so a hundred come in parts.
+#[tokio::test(start_paused = true)]
+async fn bound_of_a_large_request_is_for_all_parts() {
+    let limiter = every(ms(100));
+    let start = Instant::now();
+    let error = limiter.acquire_timeout(100, ms(9_999)).await.unwrap_err();
+    assert_eq!((earliest(error, start), start.elapsed()), (ms(10_000), ms(0)));
+    limiter.acquire_timeout(100, ms(10_000)).await.unwrap();
+    assert_eq!(start.elapsed(), ms(10_000));
+}
+
+/// Another caller takes five cells. The parts go back to the bucket, which holds ten.
+#[tokio::test(start_paused = true)]
+async fn missed_bound_of_a_large_request_reports_all_parts() {
+    let limiter = RateLimiter::builder().interval(ms(100)).fair(false).build();
+    let start = Instant::now();
+    let take = async {
+        sleep(ms(500)).await;
+        limiter.try_acquire(5)
+    };
+    let (waited, taken) = tokio::join!(limiter.acquire_timeout(100, ms(10_000)), take);
+    taken.unwrap();
+    assert_eq!(start.elapsed(), ms(10_000));
+    assert_eq!(earliest(waited.unwrap_err(), start), ms(19_000));
+}
+
 #[tokio::test(start_paused = true)]
 async fn past_deadline_is_denied_even_with_cells() {
     let limiter = RateLimiter::builder().initial(1).build();
