@@ -328,7 +328,7 @@ fn networks_are_given_in_every_form() {
         ClientIp::trusting(TEXTS),
         ClientIp::trusting(&nets),
         ClientIp::trusting(&owned),
-        ClientIp::trusting(&[proxy]),
+        ClientIp::trusting([&proxy]),
         ClientIp::trusting([std::net::Ipv4Addr::new(10, 0, 0, 1)]),
         ClientIp::trusting(owned.clone()),
     ] {
