@@ -359,7 +359,7 @@ async fn arguments_of_any_collation_are_decided() {
                 (meter.change('upto', k, 1, 0, 1, 28800000000, 28800000000, 86400000000)).admitted = 1,
                 (meter.check_all(ARRAY[k], '{1}', '{1}', '{28800000000}', '{86400000000}', '{0}')).admitted,
                 (public.check_rate_limit(k, 1, 2, '1 day')).allowed FROM of";
-            // Of three cells, `allow` and `change` take one each and then `allow` the last; the other calls take a unit each.
+            // Of three cells, `allow` and `change` take one each, and then `allow` takes the last. Each of the remaining calls takes a unit.
             for decisions in [
                 [true, true, true, true, true],
                 [true, true, false, true, true],
