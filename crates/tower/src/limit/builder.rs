@@ -1,6 +1,6 @@
 //! The settings of a limit besides its quota.
 
-use super::asked::BoxLimit;
+use super::BoxLimit;
 use super::lane::{After, Lane, OnNoKey};
 use super::limiter::{ByKey, Limiter, SECOND_NAME, Target, TierName};
 use crate::address::{InvalidNet, Net, any_contains, nets};

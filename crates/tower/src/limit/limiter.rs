@@ -1,6 +1,7 @@
 //! The limits: one for all requests, or one per key.
 
-use super::asked::{Asked, Limit, Plain};
+use super::Limit;
+use super::asked::{Asked, Plain};
 use super::lane::{BASE_TIER, HeadFn, Lane, OnNoKey, Rules, Warned};
 use crate::error::InvalidLimit;
 use crate::head::Head;
