@@ -40,7 +40,7 @@ fn table(seed: u64, digits: usize) -> String {
     let mut text = "time,key,cost\n".to_owned();
     // In nanoseconds, from a moment that is no multiple of anything.
     let mut time: u64 = 1_716_206_411_283_719_551;
-    for _ in 0..2_000 {
+    for _ in 0..1_000 {
         let longest = [1, 1_000, 1_000_000, 200_000_000, 3_000_000_000, 40_000_000_000]
             [usize::try_from(random.below(6)).unwrap_or(0)];
         time += random.below(longest);
@@ -107,7 +107,7 @@ fn limiters_and_bounds_agree_with_the_script() {
     let seeds = std::env::var("METER_REPLAY_SEEDS")
         .ok()
         .and_then(|text| text.parse().ok());
-    for (seed, &digits) in (1..=seeds.unwrap_or(5)).zip([9, 6, 3, 0, 0].iter().cycle()) {
+    for (seed, &digits) in (1..=seeds.unwrap_or(4)).zip([9, 6, 3, 0].iter().cycle()) {
         let path = file(&format!("limiters-{seed}.csv"), table(seed, digits));
         for options in [
             &["--by", "key"][..],
