@@ -31,7 +31,7 @@ const SEEDS: [[u64; 3]; 16] = [
 /// As many as fill ten buckets, of which none must overflow.
 const KEYS: u32 = 4_150;
 
-/// Fails if two of the keys share a meter, as keys that hash alike do, or if a table made for them runs out of slots.
+/// Fails if two of the keys share a meter, as keys that hash alike do. Also fails if a table made for them runs out of slots.
 fn assert_apart<K: Hash>(seed: [u64; 3], what: &str, key: impl Fn(u32) -> K) {
     let hashes = KeyHashes::with_seed(seed);
     let clock = ManualClock::new();

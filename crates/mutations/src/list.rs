@@ -71,8 +71,8 @@ impl Display for TestTarget {
 }
 
 impl TestTarget {
-    /// Returns the package if its target is built for it alone. All others are built with the features of the whole workspace, as `cargo test
-    /// --workspace --all-features` does, so that the dependencies are those that it has built.
+    /// Returns the package if the target is built for it alone. Without it the target is built with the features of the whole workspace. The
+    /// dependencies are then those of `cargo test --workspace --all-features`.
     pub(crate) fn lone_package(&self) -> Option<&str> {
         (self.cfg.is_some() || self.binary == "lib").then_some(&self.package)
     }

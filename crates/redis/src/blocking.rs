@@ -31,8 +31,8 @@ const ATTEMPTS: u32 = 3;
 /// Each call takes an idle connection or makes one, and gives it back; a connection that failed is closed. A connection that was idle for 5 seconds is
 /// tried by `TIME` first, because the server may have closed it. A clone shares the connections.
 ///
-/// The client does not read on after a signal. So a call that waits for its reply fails with [`StoreError::Disconnected`] if a signal is handled in
-/// its thread, or if the process is stopped and continued, as by a debugger. The call may have been counted.
+/// The client does not read on after a signal. So a call that waits for its reply fails with [`StoreError::Disconnected`] if its thread handles a
+/// signal. It also fails if the process is stopped and continued, as by a debugger. The call may have been counted.
 #[derive(Clone)]
 pub struct RedisBlockingStore {
     shared: Arc<ConnectionPool>,

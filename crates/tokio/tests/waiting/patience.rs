@@ -50,7 +50,7 @@ async fn unreachable_deadline_fails_with_the_earliest_instant() {
 
 /// The bucket holds ten cells, so a hundred come in parts.
 #[tokio::test(start_paused = true)]
-async fn bound_of_a_large_request_is_for_all_parts() {
+async fn large_requests_bound_is_for_all_parts() {
     let limiter = every(ms(100));
     let start = Instant::now();
     let error = limiter.acquire_timeout(100, ms(9_999)).await.unwrap_err();
@@ -61,7 +61,7 @@ async fn bound_of_a_large_request_is_for_all_parts() {
 
 /// Another caller takes five cells. The parts go back to the bucket, which holds ten.
 #[tokio::test(start_paused = true)]
-async fn missed_bound_of_a_large_request_reports_all_parts() {
+async fn missed_bound_reports_all_parts() {
     let limiter = RateLimiter::builder().interval(ms(100)).fair(false).build();
     let start = Instant::now();
     let take = async {
