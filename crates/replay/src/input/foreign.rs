@@ -154,6 +154,14 @@ pub(super) fn is_noise(head: &[u8]) -> bool {
     head.iter().filter(is_control).count() * 10 > head.len()
 }
 
+/// Returns the kind of text whose only line has carriage returns: they end its lines, as in Excel's CSV for Macintosh.
+pub(super) fn of_returns(lines: &[&[u8]]) -> Option<Foreign> {
+    (lines.len() == 1 && lines[0].contains(&b'\r')).then_some(Foreign {
+        what: "text with carriage returns instead of line feeds",
+        instead: "tr '\\r' '\\n' <FILE | meter-replay ... -",
+    })
+}
+
 /// Returns the kind of text that most of the first lines are.
 pub(super) fn text(lines: &[&[u8]]) -> Option<Foreign> {
     let first = &lines[..lines.len().min(20)];
@@ -191,7 +199,7 @@ pub(super) fn jq(head: &[u8]) -> String {
 }
 
 /// Returns the path to the longest list of objects in a JSON document, of which only the beginning may be known. Lists within lists do not count. There is
-/// none if a second document follows: then each document is a record.
+/// none if a second document follows in a new line: then each document is a record.
 fn longest_list(document: &[u8]) -> Option<String> {
     // The names of the open objects' current fields; `None` for a list.
     let mut open: Vec<Option<&[u8]>> = Vec::new();
@@ -212,7 +220,13 @@ fn longest_list(document: &[u8]) -> Option<String> {
                     *name = text;
                 }
             }
-            b'{' if open.is_empty() && at > 0 => return None,
+            b'{' if open.is_empty() && at > 0 => {
+                // Without a line feed between them, the first document is like the others.
+                if document[..at].ends_with(b"\n") {
+                    return None;
+                }
+                break;
+            }
             b'{' => open.push(Some(b"")),
             b'[' => {
                 if list.is_none() && document[at + 1..].trim_ascii_start().first() == Some(&b'{') {
@@ -313,6 +327,11 @@ mod tests {
             ),
             ("{\n  \"ips\": [\n    \"a\"\n  ]", "."),
             (r#"{"a-b":[{}]}"#, "."),
+            // Batches of CloudWatch, one after the other.
+            (
+                r#"{"owner":"1","logEvents":[{"id":"1"}]}{"owner":"1","logEvents":[{"id":"2"}]}"#,
+                ".logEvents[]",
+            ),
             (
                 r#"{"status":"success","data":{"resultType":"streams","result":[{"stream":{},"values":[["1","x"]]}]}}"#,
                 ".data.result[].values[] | {time: .[0], line: .[1]}",

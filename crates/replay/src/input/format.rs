@@ -6,7 +6,7 @@ use super::capture::Dialect;
 use super::columns::HeaderSample;
 use super::lines::Lines;
 use super::record::{Fed, Splitter};
-use super::{BYTE_ORDER_MARK, Options, access_log, advice, fields, foreign, labels, names, pattern, prefix};
+use super::{BYTE_ORDER_MARK, Options, access_log, advice, fields, foreign, json, labels, names, pattern, prefix};
 use crate::Error;
 use crate::address;
 use crate::by::By;
@@ -83,7 +83,7 @@ impl InputFormat {
         if let Some(table) = table(&lines, input, options) {
             return Ok(Self::Delimited(table));
         }
-        if let Some(foreign) = foreign::text(&lines) {
+        if let Some(foreign) = foreign::text(&lines).or_else(|| foreign::of_returns(&lines)) {
             return Err(refused(foreign));
         }
         if foreign::is_noise(head) {
@@ -109,21 +109,25 @@ impl InputFormat {
         if options.regex.is_none() && options.log_format.is_none() && is_plain_log(lines) {
             return access(lines, input, options);
         }
-        let not_json = || Error::NotJson {
+        let not_json = |document| Error::NotJson {
             path: input.to_owned(),
-            filter: foreign::jq(head),
+            filter: foreign::jq(document),
         };
         let is_json = |line: &&&[u8]| prefix::object(line).is_some();
         let in_list = lines.iter().filter(|line| !matches!(**line, b"[" | b"]")).take(20);
         if in_list.clone().filter(is_json).count() * 2 > in_list.count() {
             return match Lines::json(input, lines, options) {
-                Ok(None) => Err(not_json()),
+                Ok(None) => Err(not_json(head)),
                 // The records of a document are in a list.
                 Err(Error::NoTimeColumn { .. })
                     if memmem::find(lines[0], b"[{").is_some()
                         && (lines.len() == 1 || lines[0].starts_with(b"{\"resource")) =>
                 {
-                    Err(not_json())
+                    Err(not_json(head))
+                }
+                // Batches of records, one in each line.
+                Err(Error::NoTimeColumn { .. }) if json::has_records_in_list(lines, &options.stamps) => {
+                    Err(not_json(lines[0]))
                 }
                 read => read,
             };
@@ -138,7 +142,7 @@ impl InputFormat {
         }
         // An object over several lines, formatted for people.
         if matches!(lines[0], b"{") {
-            return Err(not_json());
+            return Err(not_json(head));
         }
         if let Some(pattern) = pattern::detect(input, lines, options)? {
             return Ok(Some(Lines::Pattern(Box::new(pattern))));

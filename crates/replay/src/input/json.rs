@@ -120,6 +120,15 @@ pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<O
     }))
 }
 
+/// Returns whether these objects have the time in a list of objects, so that each object of the list is a record.
+pub(super) fn has_records_in_list(head: &[&[u8]], stamps: &StampOptions) -> bool {
+    let survey = FieldSurvey::of(head, stamps);
+    survey.names.iter().any(|name| {
+        let in_list = memmem::rfind(name, b".0.").map(|at| &name[at + 3..]);
+        in_list.is_some_and(|name| names::place_of_any(&[name], names::TIME).is_some())
+    })
+}
+
 /// Returns the fields of these objects that may hold lines of another format, each with these lines.
 pub(super) fn messages(head: &[&[u8]]) -> Vec<(Messages, Vec<Vec<u8>>)> {
     let survey = FieldSurvey::of(head, &StampOptions::default());

@@ -359,8 +359,8 @@ pub(super) fn of_metric(names: &[Vec<u8>]) -> Option<&'static str> {
     }
 }
 
-/// Returns the place of `wanted` among names: the exact name, or otherwise the first that differs only in case. A single letter is the name of a
-/// directive, whose case matters.
+/// Returns the place of `wanted` among names: the exact name, or otherwise the first that differs only in case. Without one, the first that also differs
+/// in the marks between its words, as `Client IP`. A single letter is the name of a directive, whose case matters.
 pub(super) fn place<T: AsRef<[u8]>>(names: &[T], wanted: &str) -> Option<usize> {
     let at = |same: fn(&[u8], &[u8]) -> bool| {
         names
@@ -368,7 +368,18 @@ pub(super) fn place<T: AsRef<[u8]>>(names: &[T], wanted: &str) -> Option<usize> 
             .position(|name| same(name.as_ref().trim_ascii(), wanted.as_bytes()))
     };
     let any_case = || (wanted.len() > 1).then(|| at(<[u8]>::eq_ignore_ascii_case)).flatten();
-    at(|name, wanted| name == wanted).or_else(any_case)
+    at(|name, wanted| name == wanted)
+        .or_else(any_case)
+        .or_else(|| at(is_same_in_words))
+}
+
+/// Returns whether two names have the same words. Case and the marks between words do not count.
+fn is_same_in_words(one: &[u8], other: &[u8]) -> bool {
+    let is_mark = |byte: u8| matches!(byte, b' ' | b'_' | b'-');
+    let mut pairs = one.iter().zip(other);
+    one.len() == other.len()
+        && one.len() > 1
+        && pairs.all(|(&one, &other)| one.eq_ignore_ascii_case(&other) || is_mark(one) && is_mark(other))
 }
 
 /// Returns the place of the first of several names that exists.

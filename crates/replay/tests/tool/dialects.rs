@@ -311,6 +311,10 @@ fn samples_and_missing_keys_are_reported() {
         let table = format!("time,ip\n1716163218,203.0.113.7\n1716163218,{client}\n");
         assert!(noted("clients.csv", &table, &["--by", "ip"], missing), "{client}");
     }
+    for header in ["Event Time,Client IP", "event-time,Client_Ip"] {
+        let table = format!("{header}\n1716163218,203.0.113.7\n1716163218,\n");
+        assert!(noted("words.csv", &table, &["--by", "ip"], missing), "{header}");
+    }
     assert!(!noted(
         "all.csv",
         "time,ip\n1716163218,203.0.113.7\n",

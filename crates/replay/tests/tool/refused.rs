@@ -203,6 +203,16 @@ fn unreadable_files_are_named_with_a_command() {
             "(printf 'c1\\tc2\\tc3\\ttime\\tc5\\tc6\\n'; cat FILE)",
         ),
         (
+            "returns.csv",
+            b"time,ip\r2024-05-20 00:00:01,203.0.113.7\r2024-05-20 00:00:02,203.0.113.7\r".to_vec(),
+            r"tr '\r' '\n' <FILE | meter-replay ... -",
+        ),
+        (
+            "batches.json",
+            b"{\"owner\":\"1\",\"logEvents\":[{\"timestamp\":1716163218000,\"message\":\"a\"}]}\n".repeat(2),
+            "jq -c '.logEvents[]' FILE | meter-replay ... -",
+        ),
+        (
             "page.har",
             b"{\"log\": {\"pages\": [{\"id\": 1}], \"entries\": [{\"time\": 1.5, \"request\": {\"headers\": [{}]}}]}}\n".to_vec(),
             "jq -c '.log.entries[]' FILE | meter-replay ... -",
