@@ -221,7 +221,7 @@ fn longest_list(document: &[u8]) -> Option<String> {
                 }
             }
             b'{' if open.is_empty() && at > 0 => {
-                // Without a line feed between them, the first document is like the others.
+                // Without a line feed between them, the first document is like those after it.
                 if document[..at].ends_with(b"\n") {
                     return None;
                 }
