@@ -150,7 +150,7 @@ async fn r29_local_limit_keeps_its_settings() {
 
 /// A handler need not know whether the store decided.
 #[tokio::test]
-async fn r29_handlers_of_late_local_limits_find_a_charge() {
+async fn r29_handlers_of_local_limits_find_a_charge() {
     let late = Shared::new("1/h".parse().unwrap()).unwrap().late().boxed();
     let limit = by_user(Dying::default()).on_failure(OnStoreFailure::Local(late));
     let handler = service_fn(|request: Request<()>| async move {
