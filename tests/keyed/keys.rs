@@ -219,6 +219,50 @@ proptest! {
     }
 }
 
+/// A key in its home line takes cells by steps of its own, except where cells come in ticks.
+#[test]
+fn key_takes_as_a_meter_does() {
+    fn check<A: Algorithm>(like: &Meter<A>) {
+        let clock = ManualClock::new();
+        let keys: Table<A> = buckets(builder(like.clone(), &clock, WhenFull::Deny), 1);
+        let own = like.clone().with_clock(clock.clone());
+        let (key, slack) = (keys.key(&1), Duration::from_nanos(1));
+        for n in (0..300).map(|step| 1 + step % 3) {
+            clock.advance(Duration::from_nanos(70_000_001)).unwrap();
+            assert_alike((key.peek_n(n), own.peek_n(n)), slack).unwrap();
+            let (one, other) = (key.take(n), own.take(n));
+            assert_alike((one.decision(), other.decision()), slack).unwrap();
+            let waits = [&one, &other].map(|taken| taken.wait().unwrap_or_default());
+            assert!(waits[0].abs_diff(waits[1]) <= slack, "{waits:?}");
+            let [one, other] = [one, other].map(|taken| taken.status());
+            assert_eq!(one.remaining(), other.remaining());
+            assert!(
+                one.until_next().abs_diff(other.until_next()) <= slack,
+                "{one:?} {other:?}"
+            );
+            assert!(
+                one.until_rest().abs_diff(other.until_rest()) <= slack,
+                "{one:?} {other:?}"
+            );
+        }
+    }
+    for text in ["10/s burst 5", "10/s burst 5 every 500ms", "600/min burst 7 every 1s"] {
+        let quota: Quota = text.parse().unwrap();
+        check(&GCRA::from_quota(quota).unwrap());
+        check(&LeakyBucket::from_quota(quota).unwrap());
+    }
+}
+
+#[test]
+fn denied_take_counts_by_a_strict_average() {
+    let like = Exponential::new(2, Duration::from_secs(60)).unwrap().strict();
+    let keys: Table<_> = buckets(builder(like, &ManualClock::new(), WhenFull::Deny), 1);
+    let key = keys.key(&1);
+    assert_eq!(key.take(2).decision(), Ok(()));
+    let waits = [(); 3].map(|()| key.take(1).wait().expect("a denial"));
+    assert!(waits.is_sorted_by(|one, next| one < next), "{waits:?}");
+}
+
 fn per_hour(cells: u32) -> GCRA {
     gcra(&Limit::new(cells.into(), 3_600_000_000_000))
 }
