@@ -1,5 +1,6 @@
 //! Each key is exactly a meter of its own, as long as there is a slot for it. Also the steps that take no slot, and impossible tables.
 
+use crate::full::Behind;
 use crate::support::exponential::exponential_limits;
 use crate::support::keyed::{BALLAST, BUCKET, BUCKET_SLOTS, POLICIES, buckets, builder, few_slots};
 use crate::support::limit::Limit;
@@ -251,6 +252,29 @@ fn key_takes_as_a_meter_does() {
         check(&GCRA::from_quota(quota).unwrap());
         check(&LeakyBucket::from_quota(quota).unwrap());
     }
+}
+
+#[test]
+fn lagging_take_of_a_key_is_denied_until_its_instant() {
+    let time = ManualClock::new();
+    let like = GCRA::from_quota("10/s burst 3".parse::<Quota>().unwrap()).unwrap();
+    let keys = KeyedBuilder::new(like.with_clock(Behind(time.clone())));
+    let keys = keys.with_capacity::<u64>(1).unwrap();
+    let key = keys.key(&1);
+    assert_eq!(key.take(3).decision(), Ok(()));
+    let denied = key.take(2).decision();
+    let Err(NegativeMultiDecision::BatchNonConforming(2, denial)) = denied else {
+        panic!("{denied:?}");
+    };
+    let earliest = denial.earliest_possible();
+    for ns in [100_000, 5000, 4000, 1] {
+        time.set(earliest - Duration::from_nanos(ns));
+        assert_eq!(key.peek_n(2), denied, "{ns} ns early");
+        assert_eq!(key.take(2).decision(), denied, "{ns} ns early");
+    }
+    time.set(earliest);
+    assert_eq!(key.peek_n(2), Ok(()));
+    assert_eq!(key.take(2).decision(), Ok(()));
 }
 
 #[test]
