@@ -430,7 +430,7 @@ fn evicting_a_just_idle_key_loses_nothing() {
 
 /// A clock that is behind by less than its lag.
 #[derive(Clone)]
-struct Behind(ManualClock);
+pub(crate) struct Behind(pub(crate) ManualClock);
 
 impl Clock for Behind {
     const LAG_NS: u64 = 5000;

@@ -1,5 +1,6 @@
 //! Each key is exactly a meter of its own, as long as there is a slot for it. Also the steps that take no slot, and impossible tables.
 
+use crate::full::Behind;
 use crate::support::exponential::exponential_limits;
 use crate::support::keyed::{BALLAST, BUCKET, BUCKET_SLOTS, POLICIES, buckets, builder, few_slots};
 use crate::support::limit::Limit;
@@ -217,6 +218,73 @@ proptest! {
         play(meter.clone(), limit, &verbs, in_order(period), alone)?;
         play(meter, limit, &verbs, in_any_order(period), alone)?;
     }
+}
+
+/// A key in its home line takes cells by steps of its own, except where cells come in ticks.
+#[test]
+fn key_takes_as_a_meter_does() {
+    fn check<A: Algorithm>(like: &Meter<A>) {
+        let clock = ManualClock::new();
+        let keys: Table<A> = buckets(builder(like.clone(), &clock, WhenFull::Deny), 1);
+        let own = like.clone().with_clock(clock.clone());
+        let (key, slack) = (keys.key(&1), Duration::from_nanos(1));
+        for n in (0..300).map(|step| 1 + step % 3) {
+            clock.advance(Duration::from_nanos(70_000_001)).unwrap();
+            assert_alike((key.peek_n(n), own.peek_n(n)), slack).unwrap();
+            let (one, other) = (key.take(n), own.take(n));
+            assert_alike((one.decision(), other.decision()), slack).unwrap();
+            let waits = [&one, &other].map(|taken| taken.wait().unwrap_or_default());
+            assert!(waits[0].abs_diff(waits[1]) <= slack, "{waits:?}");
+            let [one, other] = [one, other].map(|taken| taken.status());
+            assert_eq!(one.remaining(), other.remaining());
+            assert!(
+                one.until_next().abs_diff(other.until_next()) <= slack,
+                "{one:?} {other:?}"
+            );
+            assert!(
+                one.until_rest().abs_diff(other.until_rest()) <= slack,
+                "{one:?} {other:?}"
+            );
+        }
+    }
+    for text in ["10/s burst 5", "10/s burst 5 every 500ms", "600/min burst 7 every 1s"] {
+        let quota: Quota = text.parse().unwrap();
+        check(&GCRA::from_quota(quota).unwrap());
+        check(&LeakyBucket::from_quota(quota).unwrap());
+    }
+}
+
+#[test]
+fn lagging_take_of_a_key_is_denied_until_its_instant() {
+    let time = ManualClock::new();
+    let like = GCRA::from_quota("10/s burst 3".parse::<Quota>().unwrap()).unwrap();
+    let keys = KeyedBuilder::new(like.with_clock(Behind(time.clone())));
+    let keys = keys.with_capacity::<u64>(1).unwrap();
+    let key = keys.key(&1);
+    assert_eq!(key.take(3).decision(), Ok(()));
+    let denied = key.take(2).decision();
+    let Err(NegativeMultiDecision::BatchNonConforming(2, denial)) = denied else {
+        panic!("{denied:?}");
+    };
+    let earliest = denial.earliest_possible();
+    for ns in [100_000, 5000, 4000, 1] {
+        time.set(earliest - Duration::from_nanos(ns));
+        assert_eq!(key.peek_n(2), denied, "{ns} ns early");
+        assert_eq!(key.take(2).decision(), denied, "{ns} ns early");
+    }
+    time.set(earliest);
+    assert_eq!(key.peek_n(2), Ok(()));
+    assert_eq!(key.take(2).decision(), Ok(()));
+}
+
+#[test]
+fn denied_take_counts_by_a_strict_average() {
+    let like = Exponential::new(2, Duration::from_secs(60)).unwrap().strict();
+    let keys: Table<_> = buckets(builder(like, &ManualClock::new(), WhenFull::Deny), 1);
+    let key = keys.key(&1);
+    assert_eq!(key.take(2).decision(), Ok(()));
+    let waits = [(); 3].map(|()| key.take(1).wait().expect("a denial"));
+    assert!(waits.is_sorted_by(|one, next| one < next), "{waits:?}");
 }
 
 fn per_hour(cells: u32) -> GCRA {

@@ -78,30 +78,3 @@ fn real_time_thread_waits_within_its_bounds() {
     assert_eq!(late, Err(AcquireError::DeadlinePassed));
     assert_eq!(limiter.acquire_blocking_with(0, patience.deadline(start)), Ok(()));
 }
-
-/// A clone of the meter takes the cells for which the thread waits. If the thread is faster, begins again.
-#[test]
-fn real_time_thread_gives_up_at_its_deadline() {
-    let denied = std::iter::repeat_with(|| {
-        let meter = GCRA::from_quota("500/s burst 1".parse::<Quota>().unwrap()).unwrap();
-        let limiter = Waiting::new(meter.clone());
-        let waits = limiter.clone();
-        let start = Instant::now();
-        meter.check().unwrap();
-        let patience = Patience::unlimited().timeout(Duration::from_millis(20));
-        let thread = std::thread::spawn(move || waits.acquire_blocking_with(1, patience));
-        while limiter.waiting() == 0 && !thread.is_finished() {
-            std::thread::yield_now();
-        }
-        meter.charge(100);
-        let waited = thread.join().unwrap();
-        assert_eq!(limiter.waiting(), 0);
-        Some((waited.err()?, start))
-    });
-    match denied.take(10).flatten().next() {
-        Some((AcquireError::NotYet(denied), start)) => {
-            assert!(denied.wait_time_from(start) > Duration::from_millis(199))
-        }
-        other => panic!("{other:?}"),
-    }
-}

@@ -1,10 +1,11 @@
 //! Deadlines, crowds too large, and jitter.
 
-use crate::support::{ByHand, every, ms};
+use crate::support::{ByHand, every, ms, quota};
 use ratelimit_meter::{GCRA, Quota};
-use ratelimit_meter_tokio::{AcquireError, Patience, RateLimiter, Waiting};
+use ratelimit_meter_tokio::{AcquireError, Patience, RateLimiter, TokioClock, Waiting};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::task::{spawn_blocking, yield_now};
+use tokio::time::{Instant, advance, sleep};
 
 fn earliest(error: AcquireError, start: Instant) -> Duration {
     let AcquireError::NotYet(denied) = error else {
@@ -46,6 +47,24 @@ async fn unreachable_deadline_fails_with_the_earliest_instant() {
     assert_eq!(start.elapsed(), ms(500));
     limiter.acquire_before(2, (start + ms(700)).into_std()).await.unwrap();
     assert_eq!(start.elapsed(), ms(700));
+}
+
+/// A clone of the meter takes the cells for which the thread waits.
+#[tokio::test(start_paused = true)]
+async fn thread_gives_up_at_its_deadline() {
+    let meter = GCRA::from_quota(quota("100/s burst 1")).unwrap().with_clock(TokioClock);
+    let limiter = Waiting::new(meter.clone());
+    let (start, waits) = (Instant::now(), limiter.clone());
+    meter.check().unwrap();
+    let patience = Patience::unlimited().timeout(ms(20));
+    let thread = spawn_blocking(move || waits.acquire_blocking_with(1, patience));
+    while limiter.waiting() == 0 {
+        yield_now().await;
+    }
+    assert_eq!(meter.charge(100), 0);
+    advance(ms(20)).await;
+    let error = thread.await.unwrap().unwrap_err();
+    assert_eq!((earliest(error, start), limiter.waiting()), (ms(1010), 0));
 }
 
 /// The bucket holds ten cells, so a hundred come in parts.
