@@ -109,6 +109,15 @@ fn virtual_host_may_be_an_address() {
 }
 
 #[test]
+fn clients_by_name_may_precede_a_virtual_host() {
+    for before in ["www.example.org - -", "intranet - jo", "- Jo Smith"] {
+        let line = format!("pc17 {before} [20/May/2024:00:00:18 +0000] \"GET / HTTP/1.1\" 200 5\n");
+        let expected = (vec![(1_716_163_218_000_000_000, "pc17".to_owned())], 0);
+        assert_eq!(read(&line), Ok(expected), "{line}");
+    }
+}
+
+#[test]
 fn json_fields_have_the_names_of_real_programs() {
     for line in [
         r#"{"timestamp":"2024-05-20T00:00:18.000000+0000","event_type":"http","src_ip":"203.0.113.7","dest_ip":"10.0.0.1"}"#,
