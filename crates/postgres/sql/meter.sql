@@ -702,7 +702,7 @@ END $$;
 --
 -- Decides as the Rust crate's `Exponential` does.
 DO $$ BEGIN
-  IF EXISTS (SELECT FROM pg_proc WHERE proname = 'check_rate_limit' AND pronamespace = current_schema()::regnamespace
+  IF EXISTS (SELECT FROM pg_proc WHERE proname = 'check_rate_limit' AND pronamespace = quote_ident(current_schema())::regnamespace
     AND (proargnames[1:5], proargtypes::text) IS DISTINCT FROM ('{client_id,cost,limit_value,period,strict}'::text[], '25 701 701 1186 16')) THEN
     RAISE EXCEPTION 'another function check_rate_limit exists in schema %', current_schema()
       USING HINT = 'Drop it, or install with a search_path that begins with another schema.', ERRCODE = '42723';

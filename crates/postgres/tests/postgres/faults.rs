@@ -428,7 +428,9 @@ async fn settings_of_a_session_change_no_decision() {
     );
     let store = PostgresStore::connect(config.clone(), 1);
     let mut with_path = config.clone();
-    with_path.options("-c quote_all_identifiers=on -c plpgsql.extra_errors=all");
+    with_path.options("-c search_path=\"My-App\" -c quote_all_identifiers=on -c plpgsql.extra_errors=all");
+    let create = "CREATE SCHEMA \"My-App\"";
+    connect(&config).await.batch_execute(create).await.expect("created");
     for _ in 0..2 {
         PostgresStore::connect(with_path.clone(), 1)
             .install()

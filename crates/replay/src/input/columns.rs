@@ -299,7 +299,7 @@ fn text_of<'a>(part: &KeyPart, value: impl Fn(usize) -> Option<&'a [u8]>) -> Opt
 impl HeaderSample<'_> {
     /// Returns the column of stamps: of the columns with a usual name, the first whose values are times, since a column `time` may hold durations.
     fn time(&self, options: &Options) -> Option<(usize, Option<usize>)> {
-        let places = names::TIME.iter().filter_map(|usual| names::place(self.names, usual));
+        let places = names::places(self.names, names::TIME);
         let mut stamps = Stamps::new(options.stamps.clone());
         let mut are_times = |at: usize, clock: Option<usize>| {
             let times = self.samples.iter().filter(|record| {
@@ -324,12 +324,7 @@ impl HeaderSample<'_> {
             (self.samples.is_empty() || are_times(date, Some(clock))).then_some((date, Some(clock)))
         });
         let pair = pairs.next();
-        let of_record = || {
-            let mut places = names::TIME_OF_RECORD
-                .iter()
-                .filter_map(|name| names::place(self.names, name));
-            places.find(|&at| are_times(at, None))
-        };
+        let of_record = || names::places(self.names, &names::TIME_OF_RECORD).find(|&at| are_times(at, None));
         let other = || self.time_by_values(options).or_else(of_record).map(|at| (at, None));
         pair.or_else(other).or(first)
     }
@@ -391,40 +386,25 @@ impl HeaderSample<'_> {
             let mut values = self.samples.iter().filter_map(|record| record.get(*at));
             is_of_address && values.any(|value| value.len() > 6 && value.iter().any(u8::is_ascii_digit))
         };
-        let of_address = || {
-            let mut places = wanted.iter().filter_map(|usual| names::place(self.names, usual));
-            places.find(|at| is_address(at) || is_masked(at))
-        };
-        let has_value = |at: &usize| {
-            let mut values = self.samples.iter().filter_map(|record| record.get(*at));
-            self.samples.is_empty() || values.any(|value| !matches!(value.trim_ascii(), b"" | b"-"))
-        };
         let is_client = |at: &usize| {
             let is_shared = |name: &&str| names::place(self.names, name) == Some(*at);
             !names::NOT_ONLY_CLIENTS.iter().any(is_shared)
         };
-        let usual = || wanted.iter().filter_map(|usual| names::place(self.names, usual));
-        let by_end = || names::places_by_end(self.names, wanted);
+        let usual = || names::places(self.names, wanted);
+        let mut by_end = names::places_by_end(self.names, wanted);
         if *part != By::Ip {
-            return usual().next().or_else(|| by_end().next());
+            return usual().next().or_else(|| by_end.next());
         }
-        let of_path = || {
-            let shared = names::IP_IF_ADDRESS
-                .iter()
-                .filter_map(|name| names::place(self.names, name));
-            let mut shared = shared.filter(is_address);
-            by_end()
-                .find(|at| is_address(at) && !names::is_of_server(&self.names[*at]))
-                .or_else(|| shared.next())
+        let first = match self.called {
+            // Only the groups of a pattern are named for this tool.
+            "group" => usual().next(),
+            _ => usual()
+                .find(|at| is_address(at) || is_masked(at))
+                .or_else(|| usual().find(is_client)),
         };
-        // Only the groups of a pattern are named for this tool.
-        if self.called == "group" {
-            return usual().next().or_else(of_path);
-        }
-        of_address()
-            .or_else(|| usual().find(|at| is_client(at) && has_value(at)))
-            .or_else(of_path)
-            .or_else(|| usual().find(is_client))
+        first
+            .or_else(|| by_end.find(|at| is_address(at) && !names::is_of_server(&self.names[*at])))
+            .or_else(|| names::places(self.names, names::IP_IF_ADDRESS).find(is_address))
     }
 
     fn part(&self, part: &By) -> Option<KeyPart> {

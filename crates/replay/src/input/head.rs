@@ -95,10 +95,11 @@ fn client(head: &[u8], has_hosts: bool) -> Option<Client<'_>> {
                 .iter()
                 .all(|byte| byte.is_ascii_digit() || b"-/:.,TZ\"".contains(byte))
     };
-    // Several words before the stamp are the text of a program, unless the first is an address or a domain, or a dash follows it.
+    // Several words before the stamp are the text of a program, unless the first is an address or a domain, or a dash is one of the next two: before it
+    // may stand a virtual host.
     let is_of_text = || {
-        let follows_dash = names.get(at + 1).is_some_and(|next| *next == b"-");
-        names.len() > at + 3 && !follows_dash && !name.iter().any(|byte| b".:".contains(byte))
+        let has_dash = names.iter().skip(at + 1).take(2).any(|next| *next == b"-");
+        names.len() > at + 3 && !has_dash && !name.iter().any(|byte| b".:".contains(byte))
     };
     if !is_name(name) || (is_date(name) || is_of_text()) && !is_client(&name) {
         return None;

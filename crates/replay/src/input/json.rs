@@ -229,8 +229,7 @@ impl FieldSurvey {
         let stamped = objects.iter().filter(|(_, stamp)| !stamp.is_empty()).count();
         // A number deep in an object is no time, as it is found only by a whole name.
         let has_date = |value: &[u8]| value.iter().any(|byte| b":-/".contains(byte));
-        let mut usual = names::TIME.iter().filter_map(|name| names::place(&survey.names, name));
-        let has_time = usual.any(|at| are_times(at, |_| true))
+        let has_time = names::places(&survey.names, names::TIME).any(|at| are_times(at, |_| true))
             || names::places_by_end(&survey.names, names::TIME).any(|at| are_times(at, has_date));
         if stamped * 2 > objects.len() && !has_time {
             survey.names.push(STAMP.to_vec());

@@ -187,16 +187,17 @@ const IP: &[&str] = &[
     "peer_addr",
     "origin",
     "from",
+    "src_host",
     "key",
     "h",
     "a",
 ];
 
 /// The names of a client that often belong to other things, such as a program: only if a value is an address.
-pub(super) const NOT_ONLY_CLIENTS: [&str; 5] = ["key", "remote", "src", "origin", "from"];
+pub(super) const NOT_ONLY_CLIENTS: [&str; 6] = ["key", "remote", "src", "origin", "from", "src_host"];
 
 /// The usual names of a client that are also those of a server: only if the values are addresses.
-pub(super) const IP_IF_ADDRESS: &[&str] = &["src_host", "host", "remote_host", "Source", "hostname"];
+pub(super) const IP_IF_ADDRESS: &[&str] = &["host", "remote_host", "Source", "hostname"];
 
 /// The parts of a path whose address is that of a server.
 const SERVERS: [&str; 12] = [
@@ -362,29 +363,40 @@ pub(super) fn of_metric(names: &[Vec<u8>]) -> Option<&'static str> {
 /// Returns the place of `wanted` among names: the exact name, or otherwise the first that differs only in case. Without one, the first that also differs
 /// in the marks between its words, as `Client IP`. A single letter is the name of a directive, whose case matters.
 pub(super) fn place<T: AsRef<[u8]>>(names: &[T], wanted: &str) -> Option<usize> {
+    place_in_any_case(names, wanted).or_else(|| place_by_words(names, wanted))
+}
+
+fn place_in_any_case<T: AsRef<[u8]>>(names: &[T], wanted: &str) -> Option<usize> {
     let at = |same: fn(&[u8], &[u8]) -> bool| {
         names
             .iter()
             .position(|name| same(name.as_ref().trim_ascii(), wanted.as_bytes()))
     };
     let any_case = || (wanted.len() > 1).then(|| at(<[u8]>::eq_ignore_ascii_case)).flatten();
-    at(|name, wanted| name == wanted)
-        .or_else(any_case)
-        .or_else(|| at(is_same_in_words))
+    at(|name, wanted| name == wanted).or_else(any_case)
 }
 
-/// Returns whether two names have the same words. Case and the marks between words do not count.
-fn is_same_in_words(one: &[u8], other: &[u8]) -> bool {
+fn place_by_words<T: AsRef<[u8]>>(names: &[T], wanted: &str) -> Option<usize> {
     let is_mark = |byte: u8| matches!(byte, b' ' | b'_' | b'-');
-    let mut pairs = one.iter().zip(other);
-    one.len() == other.len()
-        && one.len() > 1
-        && pairs.all(|(&one, &other)| one.eq_ignore_ascii_case(&other) || is_mark(one) && is_mark(other))
+    let is_same = |name: &[u8]| {
+        let mut pairs = name.iter().zip(wanted.as_bytes());
+        name.len() == wanted.len()
+            && name.len() > 1
+            && pairs.all(|(&one, &other)| one.eq_ignore_ascii_case(&other) || is_mark(one) && is_mark(other))
+    };
+    names.iter().position(|name| is_same(name.as_ref().trim_ascii()))
+}
+
+/// Returns the places of several names, the likeliest first. A name that differs in the marks between its words comes after all others: where `timestamp`
+/// is a column, `Start Time` may be that of something else.
+pub(super) fn places<'a, T: AsRef<[u8]>>(names: &'a [T], wanted: &'a [&str]) -> impl Iterator<Item = usize> + 'a {
+    let strict = wanted.iter().filter_map(move |wanted| place_in_any_case(names, wanted));
+    strict.chain(wanted.iter().filter_map(move |wanted| place_by_words(names, wanted)))
 }
 
 /// Returns the place of the first of several names that exists.
 pub(super) fn place_of_any<T: AsRef<[u8]>>(names: &[T], wanted: &[&str]) -> Option<usize> {
-    wanted.iter().find_map(|wanted| place(names, wanted))
+    places(names, wanted).next()
 }
 
 /// Returns the places of names that end with one of those wanted, the likeliest first: `properties.clientIp`.

@@ -109,6 +109,31 @@ fn virtual_host_may_be_an_address() {
 }
 
 #[test]
+fn clients_by_name_may_precede_a_virtual_host() {
+    for before in ["www.example.org - -", "intranet - jo", "- Jo Smith"] {
+        let line = format!("pc17 {before} [20/May/2024:00:00:18 +0000] \"GET / HTTP/1.1\" 200 5\n");
+        let expected = (vec![(1_716_163_218_000_000_000, "pc17".to_owned())], 0);
+        assert_eq!(read(&line), Ok(expected), "{line}");
+    }
+}
+
+/// As when a health check runs for a while before the first client.
+#[test]
+fn clients_that_come_late_are_not_the_host() {
+    let line = |client: &str| format!("{{\"time\":1716163218,\"client_ip\":\"{client}\",\"host\":\"10.0.0.5\"}}\n");
+    let (requests, bad) = read(&(line("").repeat(200) + &line("203.0.113.7"))).expect("a log");
+    assert_eq!((requests.len(), requests[200].1.as_str(), bad), (201, "203.0.113.7", 0));
+}
+
+#[test]
+fn usual_names_precede_those_with_other_marks() {
+    let record =
+        r#"{"timestamp":1716163218,"Start Time":1577836800,"Remote Addr":"10.0.0.1","ip_address":"203.0.113.7"}"#;
+    let expected = (vec![(1_716_163_218_000_000_000, "203.0.113.7".to_owned())], 0);
+    assert_eq!(read(&format!("{record}\n")), Ok(expected));
+}
+
+#[test]
 fn json_fields_have_the_names_of_real_programs() {
     for line in [
         r#"{"timestamp":"2024-05-20T00:00:18.000000+0000","event_type":"http","src_ip":"203.0.113.7","dest_ip":"10.0.0.1"}"#,
