@@ -95,8 +95,8 @@ fn client(head: &[u8], has_hosts: bool) -> Option<Client<'_>> {
                 .iter()
                 .all(|byte| byte.is_ascii_digit() || b"-/:.,TZ\"".contains(byte))
     };
-    // Several words before the stamp are the text of a program, unless the first is an address or a domain, or a dash is one of the next two: before it
-    // may stand a virtual host.
+    // Several words before the stamp are the text of a program, unless the first is an address or a domain, or a dash follows. Before the dash may be a
+    // virtual host.
     let is_of_text = || {
         let has_dash = names.iter().skip(at + 1).take(2).any(|next| *next == b"-");
         names.len() > at + 3 && !has_dash && !name.iter().any(|byte| b".:".contains(byte))

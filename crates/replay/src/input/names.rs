@@ -387,8 +387,8 @@ fn place_by_words<T: AsRef<[u8]>>(names: &[T], wanted: &str) -> Option<usize> {
     names.iter().position(|name| is_same(name.as_ref().trim_ascii()))
 }
 
-/// Returns the places of several names, the likeliest first. A name that differs in the marks between its words comes after all others: where `timestamp`
-/// is a column, `Start Time` may be that of something else.
+/// Returns the places of several names, the likeliest first. Names that differ in the marks between their words come last. Beside a column `timestamp`,
+/// `Start Time` may be the time of something else.
 pub(super) fn places<'a, T: AsRef<[u8]>>(names: &'a [T], wanted: &'a [&str]) -> impl Iterator<Item = usize> + 'a {
     let strict = wanted.iter().filter_map(move |wanted| place_in_any_case(names, wanted));
     strict.chain(wanted.iter().filter_map(move |wanted| place_by_words(names, wanted)))
