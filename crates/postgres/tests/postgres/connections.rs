@@ -215,7 +215,8 @@ async fn idle_connections_are_kept_alive() {
         }];
         store.decide(Verb::Check, None, &asks).await.expect("a decision");
         // Another timer is set until the last answer is acknowledged.
-        let is_kept = || keepalives(proxy.port()).is_none_or(|all| matches!(all[..], [s] if s <= most && s + 20 > most));
+        let is_kept =
+            || keepalives(proxy.port()).is_none_or(|all| matches!(all[..], [s] if s <= most && s + 20 > most));
         assert!(
             tokio::task::block_in_place(|| wait_for(is_kept)),
             "{:?}",
