@@ -255,7 +255,7 @@ fn key_takes_as_a_meter_does() {
 }
 
 #[test]
-fn lagging_take_of_a_key_is_denied_until_its_instant() {
+fn lagging_take_is_denied_until_its_instant() {
     let time = ManualClock::new();
     let like = GCRA::from_quota("10/s burst 3".parse::<Quota>().unwrap()).unwrap();
     let keys = KeyedBuilder::new(like.with_clock(Behind(time.clone())));
