@@ -162,14 +162,22 @@ struct RunReport {
 }
 
 impl RunReport {
-    /// Reports a mutation and the outcome of its test.
-    fn applied(&self, mutation: &Mutation, outcome: &TestOutcome, took: Duration) {
+    /// Reports a mutation and the outcome of the last run of its test.
+    fn applied(&self, mutation: &Mutation, outcome: &TestOutcome, runs: u32, took: Duration) {
         let verdict = match outcome {
             TestOutcome::Fails(_) => "caught",
             TestOutcome::Passes => "SURVIVES",
             _ => "INVALID",
         };
-        self.line(&format!("{verdict:<8} {mutation} ({:.1} s)", took.as_secs_f64()));
+        let chance = if runs > 1 {
+            format!(", in {runs} runs")
+        } else {
+            String::new()
+        };
+        self.line(&format!(
+            "{verdict:<8} {mutation} ({:.1} s{chance})",
+            took.as_secs_f64()
+        ));
         if matches!(outcome, TestOutcome::Fails(_)) {
             self.caught.fetch_add(1, Ordering::Relaxed);
         } else {
@@ -223,8 +231,8 @@ fn work(copy: &Scratch, queue: &MutationQueue, timeout: Duration, report: &RunRe
             }
             Job::Mutated(mutation) => {
                 let began = Instant::now();
-                let outcome = copy.run_mutated(&mutation, timeout)?;
-                report.applied(&mutation, &outcome, began.elapsed());
+                let (outcome, runs) = copy.run_mutated(&mutation, timeout)?;
+                report.applied(&mutation, &outcome, runs, began.elapsed());
                 target = Some(mutation.target);
             }
         }

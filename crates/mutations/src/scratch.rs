@@ -13,6 +13,10 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// The number of runs of a test until it catches its mutation. Threads and the time at which a test starts differ from run to run, so a run may miss a
+/// mutation by chance.
+const MOST_RUNS: u32 = 3;
+
 /// The pause between two looks at a running test.
 const POLL: Duration = Duration::from_millis(10);
 
@@ -118,14 +122,25 @@ impl Scratch {
         }
     }
 
-    /// Runs the test of a mutation with the mutation in its place, and takes the mutation back.
-    pub(crate) fn run_mutated(&self, mutation: &Mutation, timeout: Duration) -> io::Result<TestOutcome> {
+    /// Runs the test of a mutation with the mutation in its place, and takes the mutation back. Returns the last outcome and the number of runs.
+    pub(crate) fn run_mutated(&self, mutation: &Mutation, timeout: Duration) -> io::Result<(TestOutcome, u32)> {
         let path = self.path(&mutation.file);
         let source = fs::read_to_string(&path)?;
         fs::write(&path, mutation.apply(&source).map_err(io::Error::other)?)?;
-        let outcome = self.run(&mutation.target, &mutation.test, timeout);
+        let outcome = self.run_until_caught(mutation, timeout);
         fs::write(&path, source)?;
         outcome
+    }
+
+    fn run_until_caught(&self, mutation: &Mutation, timeout: Duration) -> io::Result<(TestOutcome, u32)> {
+        let mut runs = 1;
+        loop {
+            let outcome = self.run(&mutation.target, &mutation.test, timeout)?;
+            if runs == MOST_RUNS || !matches!(outcome, TestOutcome::Passes) {
+                return Ok((outcome, runs));
+            }
+            runs += 1;
+        }
     }
 
     /// Builds the test binary, or returns the compiler's errors.
