@@ -176,10 +176,8 @@ impl Clock for SystemClock {
 pub(crate) enum When {
     /// Now, by the meter's clock.
     Now,
-    /// An instant that the caller gives.
-    At(Instant),
-    /// A moment at which several meters decide.
-    Of(Moment),
+    /// A time that the caller gives.
+    At(Moment),
 }
 
 impl When {
@@ -188,8 +186,7 @@ impl When {
     pub(crate) fn position(self, clock: &impl Clock, line: &TimeLine) -> Nanos {
         match self {
             Self::Now => clock.position(line),
-            Self::At(at) => line.position(at),
-            Self::Of(moment) => line.position_of(moment),
+            Self::At(at) => line.position_of(at),
         }
     }
 
@@ -197,8 +194,7 @@ impl When {
     pub(crate) fn exact_position(self, clock: &impl Clock, line: &TimeLine) -> Nanos {
         match self {
             Self::Now => line.position(clock.now_exactly()),
-            Self::At(at) => line.position(at),
-            Self::Of(moment) => line.position_of(moment),
+            Self::At(at) => line.position_of(at),
         }
     }
 }

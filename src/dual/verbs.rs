@@ -28,7 +28,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     /// Nothing has changed.
     #[inline]
     pub fn check_at(&self, at: Instant) -> Result<(), DualNonConformance> {
-        self.decide([1, 1], When::At(at))
+        self.decide([1, 1], When::At(at.into()))
     }
 
     /// Decides one cell of each limit now, by the pair's clock, and counts both if both conform.
@@ -87,7 +87,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     /// ```
     #[inline]
     pub fn check_each_at(&self, first: u32, second: u32, at: Instant) -> Result<(), NegativeDualDecision> {
-        self.check_when([first, second], When::At(at))
+        self.check_when([first, second], When::At(at.into()))
     }
 
     /// Decides `first` cells of the first limit and `second` of the second now, by the pair's clock, and counts all of them if all
@@ -150,7 +150,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     ///
     /// As [`peek_each`](Self::peek_each).
     pub fn peek_each_at(&self, first: u32, second: u32, at: Instant) -> Result<(), NegativeDualDecision> {
-        self.peek_when([first, second], When::At(at))
+        self.peek_when([first, second], When::At(at.into()))
     }
 
     /// Decides `first` cells of the first limit and `second` of the second now, as [`check_each`](Self::check_each) does. Also returns the status of
@@ -173,7 +173,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     /// Decides `first` cells of the first limit and `second` of the second at `at`, and also returns the status of both; see
     /// [`take_each`](Self::take_each).
     pub fn take_each_at(&self, first: u32, second: u32, at: Instant) -> DualTaken {
-        self.take_when([first, second], When::At(at))
+        self.take_when([first, second], When::At(at.into()))
     }
 
     /// Counts `first` cells of the first limit and `second` of the second now, whether they conform or not. Later cells have to wait for the
@@ -197,7 +197,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
 
     /// Counts `first` cells of the first limit and `second` of the second at `at`; see [`charge_each`](Self::charge_each).
     pub fn charge_each_at(&self, first: u64, second: u64, at: Instant) -> [u64; 2] {
-        self.charge_when([first, second], When::At(at))
+        self.charge_when([first, second], When::At(at.into()))
     }
 
     /// Gives back `first` cells of the first limit and `second` of the second now, but no more than makes each limit idle.
@@ -209,7 +209,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
 
     /// Gives back `first` cells of the first limit and `second` of the second at `at`; see [`refund_each`](Self::refund_each).
     pub fn refund_each_at(&self, first: u64, second: u64, at: Instant) {
-        self.refund_when([first, second], When::At(at));
+        self.refund_when([first, second], When::At(at.into()));
     }
 
     /// Makes both limits idle, and cancels any debt. Law 1 counts from here.
@@ -239,7 +239,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     /// Returns the status of both limits at `at`, from one read of both words.
     #[must_use]
     pub fn status_at(&self, at: Instant) -> DualStatus {
-        self.status_when(When::At(at))
+        self.status_when(When::At(at.into()))
     }
 }
 
@@ -316,8 +316,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     #[inline(always)]
     fn act<T>(&self, when: When, act: impl Fn(Nanos) -> Result<T, Refused>) -> Result<T, Refused> {
         match when {
-            When::At(at) => act(self.pair.time_line().position(at)),
-            When::Of(moment) => act(self.pair.time_line().position_of(moment)),
+            When::At(at) => act(self.pair.time_line().position_of(at)),
             // A denial that counts must not be tried twice.
             When::Now if self.pair.counts_denials() => act(self.exact_position(When::Now)),
             When::Now => {

@@ -404,7 +404,7 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     /// ```
     #[must_use]
     pub fn stats_at(&self, at: Instant) -> Stats {
-        self.stats_when(When::At(at))
+        self.stats_when(When::At(at.into()))
     }
 
     fn stats_when(&self, when: When) -> Stats {

@@ -68,7 +68,7 @@ impl<A: Algorithm, C: Clock, S: OwnedStore<A> + Clone> Meter<A, C, S> {
         longest_wait: Duration,
         at: Instant,
     ) -> Result<Reservation<A, C, S>, NegativeMultiDecision> {
-        self.reserve_as_at(n, longest_wait, self.exact_position(When::At(at)))
+        self.reserve_as_at(n, longest_wait, self.time_line().position(at))
     }
 
     fn reserve_as_at(
@@ -200,19 +200,16 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Reservation<A, C, S> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancel(self) {
-        self.give_back(When::At(self.meter.clock().now_exactly()));
+        let now = self.meter.clock().now_exactly();
+        self.cancel_at(now);
     }
 
     /// Gives back the part of the cells that certainly has not drained by `at`; see [`cancel`](Self::cancel).
     pub fn cancel_at(self, at: Instant) {
-        self.give_back(When::At(at));
-    }
-
-    fn give_back(&self, when: When) {
         if self.cells == 0 {
             return;
         }
-        let at = when.position(self.meter.clock(), self.meter.time_line());
+        let at = self.meter.time_line().position(at);
         // If nothing is stored, there was nothing to give back, or the quota has been changed.
         let _ = self.meter.store.update_unchanged(at, |schedule, word, drained| {
             if word != self.word && schedule.algorithm.has_cells_ahead(word, drained) {

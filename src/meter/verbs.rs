@@ -37,7 +37,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// ```
     #[inline]
     pub fn check_at(&self, at: Instant) -> Result<(), NonConformance> {
-        self.check_when(When::At(at))
+        self.check_when(When::At(at.into()))
     }
 
     /// Decides one cell now, by the meter's clock, and counts it if it conforms. [`Decider`](crate::Decider) states the laws.
@@ -77,7 +77,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// ```
     #[inline]
     pub fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
-        self.check_n_when(n, When::At(at))
+        self.check_n_when(n, When::At(at.into()))
     }
 
     /// Decides a batch of `n` cells now, by the meter's clock, and counts all of them if all conform. [`MultiDecider`](crate::MultiDecider) states
@@ -136,7 +136,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     ///
     /// As [`peek`](Self::peek).
     pub fn peek_at(&self, at: Instant) -> Result<(), NonConformance> {
-        self.peek_when(When::At(at))
+        self.peek_when(When::At(at.into()))
     }
 
     /// Returns the decision that [`check_n`](Self::check_n) would return, and changes nothing.
@@ -155,7 +155,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// As [`peek_n`](Self::peek_n).
     #[inline]
     pub fn peek_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
-        self.peek_n_when(n, When::At(at))
+        self.peek_n_when(n, When::At(at.into()))
     }
 
     /// Decides a batch of `n` cells now, as [`check_n`](Self::check_n) does, and also returns the meter's status: after an admission, or at a denial.
@@ -181,7 +181,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// Decides a batch of `n` cells at `at`, and also returns the meter's status; see [`take`](Self::take).
     #[inline]
     pub fn take_at(&self, n: u32, at: Instant) -> Taken {
-        self.take_when(n, When::At(at))
+        self.take_when(n, When::At(at.into()))
     }
 
     /// Decides as [`take`](Self::take), and returns the result of `read` on the status if the cells were admitted. It is faster, because the status is
@@ -204,7 +204,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     #[doc(hidden)]
     #[inline]
     pub fn take_read_at<T: Copy>(&self, n: u32, at: Moment, read: impl Fn(&Status) -> T) -> Result<T, Taken> {
-        self.take_read_when(n, When::Of(at), read)
+        self.take_read_when(n, When::At(at), read)
     }
 
     /// Returns the decision that [`take_read_at`](Self::take_read_at) would return, and changes nothing.
@@ -215,7 +215,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     #[doc(hidden)]
     #[inline]
     pub fn look_at(&self, n: u32, at: Moment) -> Result<(), NegativeMultiDecision> {
-        self.peek_n_when(n, When::Of(at))
+        self.peek_n_when(n, When::At(at))
     }
 
     /// Admits as many of `n` cells as conform now, and returns their number. If that is fewer than `n`, also returns the instant from which the next
@@ -238,7 +238,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
 
     /// Admits as many of `n` cells as conform at `at`; see [`check_up_to`](Self::check_up_to).
     pub fn check_up_to_at(&self, n: u32, at: Instant) -> Admitted {
-        self.check_up_to_when(n, When::At(at))
+        self.check_up_to_when(n, When::At(at.into()))
     }
 
     /// Counts `n` cells now, whether they conform or not. Cells that do not conform become a debt, and later cells have to wait until it has drained.
@@ -264,7 +264,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
 
     /// Counts `n` cells at `at`, whether they conform or not; see [`charge`](Self::charge).
     pub fn charge_at(&self, n: u64, at: Instant) -> u64 {
-        self.charge_when(n, When::At(at))
+        self.charge_when(n, When::At(at.into()))
     }
 
     /// Gives back `n` cells now, but no more than makes the meter idle: cells that have already drained are not given back twice.
@@ -289,7 +289,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
 
     /// Gives back `n` cells at `at`; see [`refund`](Self::refund).
     pub fn refund_at(&self, n: u64, at: Instant) {
-        self.refund_when(n, When::At(at));
+        self.refund_when(n, When::At(at.into()));
     }
 
     /// Makes the meter idle, and cancels any debt. Law 1 of [`Decider`](crate::Decider) then holds for the cells admitted after the reset.
@@ -305,7 +305,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// ```
     pub fn reset(&self) {
         // The result is the same at any time.
-        self.lower(When::At(self.time_line().beginning()), |_, _, _| 0);
+        self.lower(Nanos::BEGINNING, |_, _, _| 0);
     }
 
     /// Returns the meter's status now, from one read of the word.
@@ -331,7 +331,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// Returns the meter's status at `at`, from one read of the word.
     #[must_use]
     pub fn status_at(&self, at: Instant) -> Status {
-        self.status_when(When::At(at))
+        self.status_when(When::At(at.into()))
     }
 }
 
@@ -441,8 +441,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     #[inline(always)]
     pub(super) fn act<T>(&self, when: When, act: impl Fn(Nanos) -> Result<T, NotStored>) -> Result<T, NotStored> {
         match when {
-            When::At(at) => act(self.store.time_line().position(at)),
-            When::Of(moment) => act(self.store.time_line().position_of(moment)),
+            When::At(at) => act(self.store.time_line().position_of(at)),
             // A denial that counts must not be tried twice.
             When::Now if self.store.counts_denials() => act(self.exact_position(When::Now)),
             When::Now => {
@@ -596,7 +595,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
 
     /// Evaluates a decision on `n` cells at `at` and the status with it, from one read of the word.
     pub(crate) fn evaluate(&self, n: u32, at: Instant) -> Taken {
-        let when = When::At(at);
+        let when = When::At(at.into());
         if n == 0 {
             return Taken::new(Ok(()), self.status_when(when));
         }
@@ -658,19 +657,19 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     }
 
     fn refund_when(&self, n: u64, when: When) {
-        self.lower(when, |schedule, word, drained| {
+        self.lower(self.position(when), |schedule, word, drained| {
             schedule.algorithm.refund(word, drained, n)
         });
     }
 
     /// Stores a lower word, unless it is the same.
-    fn lower(&self, when: When, lowered: impl Fn(&Schedule<A>, u64, Volume) -> u64) {
-        let step = self.store.update(self.position(when), |schedule, word, drained| {
-            match lowered(schedule, word, drained) {
+    fn lower(&self, at: Nanos, lowered: impl Fn(&Schedule<A>, u64, Volume) -> u64) {
+        let step = self
+            .store
+            .update(at, |schedule, word, drained| match lowered(schedule, word, drained) {
                 same if same == word => Err(NotStored::Unchanged),
                 lower => Ok((lower, ())),
-            }
-        });
+            });
         // If nothing was stored, there was nothing to lower.
         step.unwrap_or(());
     }
@@ -688,8 +687,8 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
 
     fn give_back_if(&self, is_theirs: impl Fn(Option<Quota>) -> bool, n: u32, taken: Instant, now: Instant) {
         if n > 0 {
-            let taken = self.time_line().position(taken);
-            self.lower(When::At(now), |schedule, word, drained| {
+            let [taken, now] = [taken, now].map(|at| self.time_line().position(at));
+            self.lower(now, |schedule, word, drained| {
                 if is_theirs(schedule.quota) {
                     schedule.algorithm.cancel(word, drained, n, schedule.drained(taken))
                 } else {
