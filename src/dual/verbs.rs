@@ -265,18 +265,15 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     #[must_use]
     pub fn snapshot(&self) -> [Snapshot; 2] {
         // Reads the wall clock last: the time that passes in between has not drained then.
-        let at = self.exact_position(When::Now);
-        self.snapshot_as_at(at, SystemTime::now())
+        let now = self.clock.now_exactly();
+        self.snapshot_at((now, SystemTime::now()))
     }
 
     /// Returns the owed cells of both limits at an instant, given together with the wall-clock time at that instant; see
     /// [`snapshot`](Self::snapshot).
     #[must_use]
     pub fn snapshot_at(&self, (at, wall): (Instant, SystemTime)) -> [Snapshot; 2] {
-        self.snapshot_as_at(self.pair.time_line().position(at), wall)
-    }
-
-    fn snapshot_as_at(&self, at: Nanos, wall: SystemTime) -> [Snapshot; 2] {
+        let at = self.pair.time_line().position(at);
         self.pair.snapshot(self.words.load(), at, wall)
     }
 
@@ -289,7 +286,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     pub fn restore(&self, snapshots: &[Snapshot; 2]) -> Result<(), RestoreError> {
         // Reads the wall clock first: the time that passes in between has not drained yet.
         let wall = SystemTime::now();
-        self.restore_as_at(snapshots, self.exact_position(When::Now), wall)
+        self.restore_at(snapshots, (self.clock.now_exactly(), wall))
     }
 
     /// Restores the owed cells of two snapshots at an instant, given together with the wall-clock time at that instant; see
@@ -299,10 +296,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     ///
     /// As [`restore`](Self::restore).
     pub fn restore_at(&self, snapshots: &[Snapshot; 2], (at, wall): (Instant, SystemTime)) -> Result<(), RestoreError> {
-        self.restore_as_at(snapshots, self.pair.time_line().position(at), wall)
-    }
-
-    fn restore_as_at(&self, snapshots: &[Snapshot; 2], at: Nanos, wall: SystemTime) -> Result<(), RestoreError> {
+        let at = self.pair.time_line().position(at);
         let words = self.pair.restored(snapshots, at, wall)?;
         self.replace(|_| words);
         Ok(())
@@ -315,24 +309,22 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     // Always inlined: the caller knows whether the time is now.
     #[inline(always)]
     fn act<T>(&self, when: When, act: impl Fn(Nanos) -> Result<T, Refused>) -> Result<T, Refused> {
+        let line = self.pair.time_line();
+        let exactly_now = || line.position(self.clock.now_exactly());
         match when {
-            When::At(at) => act(self.pair.time_line().position_of(at)),
+            When::At(at) => act(line.position_of(at)),
             // A denial that counts must not be tried twice.
-            When::Now if self.pair.counts_denials() => act(self.exact_position(When::Now)),
+            When::Now if self.pair.counts_denials() => act(exactly_now()),
             When::Now => {
-                let now = self.clock.position(self.pair.time_line());
+                let now = self.clock.position(line);
                 let is_over_soon = |denied: &Refused| denied.is_over(self.pair.volumes(now.later(C::LAG_NS)));
-                act_now(now, || self.exact_position(When::Now), act, is_over_soon)
+                act_now(now, exactly_now, act, is_over_soon)
             }
         }
     }
 
     pub(super) fn position(&self, when: When) -> Nanos {
         when.position(&self.clock, self.pair.time_line())
-    }
-
-    fn exact_position(&self, when: When) -> Nanos {
-        when.exact_position(&self.clock, self.pair.time_line())
     }
 
     /// Returns the decision, if it depends on the numbers of cells alone.
