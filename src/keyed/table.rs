@@ -163,7 +163,7 @@ impl<M: MeterKind, S> KeyedBuilder<M, S> {
         if limits > MOST_LIMITS {
             return Err(InvalidTable::TooManyTiers);
         }
-        let form = Form::telling_apart(limits);
+        let form = Form::for_limits(limits);
         let too_wide = InvalidTable::WordTooNarrow {
             bits: form.bits(),
             tiers,
@@ -422,7 +422,7 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
         // ORDERING: relaxed. Counts of events, which order nothing.
         let [denied, admitted] =
             [&table.tallies.denied, &table.tallies.admitted].map(|tally| tally.load(Ordering::Relaxed));
-        let forgiven = table.buckets.iter().map(HashBucket::forgiven).sum();
+        let forgiven = table.buckets.iter().map(HashBucket::evicted).sum();
         Stats {
             live,
             taken,
