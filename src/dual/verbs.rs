@@ -2,7 +2,7 @@
 
 use super::Dual;
 use super::outcome::{DualNonConformance, DualStatus, DualTaken, NegativeDualDecision};
-use super::pair::{Cells, Refused};
+use super::pair::{Cells, PairDenial};
 use super::words::Words;
 use crate::check_all::{Checkable, Checked};
 use crate::clock::{Clock, When, act_now};
@@ -126,12 +126,8 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
         }
         let within = [from, by].map(|at| self.pair.volumes(self.pair.time_line().position(at)));
         let taken = self.words.update(|words| self.pair.take_within(words, within, n));
-        match taken {
-            Ok(None) => Ok(()),
-            Ok(Some(refused)) | Err(refused) => {
-                Err(NegativeDualDecision::BatchNonConforming(n, self.pair.denial(refused)))
-            }
-        }
+        self.decided(taken)
+            .map_err(|denial| NegativeDualDecision::BatchNonConforming(n, denial))
     }
 
     /// Returns the decision that [`check_each`](Self::check_each) would return, and changes nothing. (A strict half counts denials, so its instant is
@@ -308,7 +304,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     /// Runs `act` at a time. If the time is now, runs it by the rule of [`act_now`].
     // Always inlined: the caller knows whether the time is now.
     #[inline(always)]
-    fn act<T>(&self, when: When, act: impl Fn(Nanos) -> Result<T, Refused>) -> Result<T, Refused> {
+    fn act<T>(&self, when: When, act: impl Fn(Nanos) -> Result<T, PairDenial>) -> Result<T, PairDenial> {
         let line = self.pair.time_line();
         let exactly_now = || line.position(self.clock.now_exactly());
         match when {
@@ -317,7 +313,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
             When::Now if self.pair.counts_denials() => act(exactly_now()),
             When::Now => {
                 let now = self.clock.position(line);
-                let is_over_soon = |denied: &Refused| denied.is_over(self.pair.volumes(now.later(C::LAG_NS)));
+                let is_over_soon = |denied: &PairDenial| denied.is_over(self.pair.volumes(now.later(C::LAG_NS)));
                 act_now(now, exactly_now, act, is_over_soon)
             }
         }
@@ -343,9 +339,15 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
             let drained = self.pair.volumes(at);
             self.words.update(|words| self.pair.decide(words, drained, n))
         });
-        match decided {
+        self.decided(decided)
+    }
+
+    /// Returns the decision of a step. A denial that counts was stored.
+    #[inline(always)]
+    fn decided(&self, step: Result<Option<PairDenial>, PairDenial>) -> Result<(), DualNonConformance> {
+        match step {
             Ok(None) => Ok(()),
-            Ok(Some(refused)) | Err(refused) => Err(self.pair.denial(refused)),
+            Ok(Some(denied)) | Err(denied) => Err(self.pair.denial(denied)),
         }
     }
 
@@ -364,7 +366,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
             return decision;
         }
         let looked = self.act(when, |at| self.pair.look(self.words.load(), self.pair.volumes(at), n));
-        looked.map_err(|refused| NegativeDualDecision::BatchNonConforming(n, self.pair.denial(refused)))
+        looked.map_err(|denied| NegativeDualDecision::BatchNonConforming(n, self.pair.denial(denied)))
     }
 
     fn take_when(&self, n: Cells, when: When) -> DualTaken {
@@ -382,11 +384,9 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
                 decided
             })
         });
-        let denied = |refused| Err(NegativeDualDecision::BatchNonConforming(n, self.pair.denial(refused)));
-        let decision = match taken {
-            Ok(None) => Ok(()),
-            Ok(Some(refused)) | Err(refused) => denied(refused),
-        };
+        let decision = self
+            .decided(taken)
+            .map_err(|denial| NegativeDualDecision::BatchNonConforming(n, denial));
         DualTaken::new(decision, status.get().unwrap_or_else(|| self.status_when(when)))
     }
 
@@ -438,7 +438,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Checked for Dual<A, B, C> {
         let (position, words) = (self.pair.time_line().position(at), self.words.load());
         let decision = self.foregone([n, n]).unwrap_or_else(|| {
             let looked = self.pair.look(words, self.pair.volumes(position), [n, n]);
-            looked.map_err(|refused| NegativeDualDecision::BatchNonConforming([n, n], self.pair.denial(refused)))
+            looked.map_err(|denied| NegativeDualDecision::BatchNonConforming([n, n], self.pair.denial(denied)))
         });
         let status = self.pair.status(words, position).later();
         Taken::new(decision.map_err(|denied| denied.of_both(n)), status)
