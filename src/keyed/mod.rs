@@ -13,15 +13,16 @@ mod slot;
 #[cfg(feature = "std")]
 mod snapshot;
 mod table;
+mod tier;
 
 #[cfg(all(feature = "std", feature = "dual"))]
 pub use dual::KeyedDual;
 pub use entry::Entry;
 pub use hash::{KeyHasher, KeyHashes};
-pub use limits::{ForeignTier, Tier};
 #[cfg(feature = "std")]
 pub use snapshot::RestoreKeysError;
 pub use table::{Debtor, InvalidTable, KeyedBuilder, Stats};
+pub use tier::{ForeignTier, Tier};
 
 use crate::algorithm::{Algorithm, Decide as _};
 use crate::algorithms::GCRA;

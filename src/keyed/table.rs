@@ -2,9 +2,9 @@
 
 use super::bucket::HashBucket;
 use super::hash::KeyHash;
-use super::limits::{ForeignTier, LatestLimits, Limits, Tier};
+use super::limits::{LatestLimits, Limits};
 use super::slot::{Form, MOST_LIMITS, Ordering};
-use super::{KeyHashes, KeyedMeter, Table, Tallies, WhenFull};
+use super::{ForeignTier, KeyHashes, KeyedMeter, Table, Tallies, Tier, WhenFull};
 use crate::algorithm::Algorithm;
 use crate::clock::Clock;
 use crate::clock::When;
