@@ -1,10 +1,11 @@
 //! One key of a table, as the store of a meter.
 
+use super::WhenFull;
 use super::bucket::{HashBucket, Insertion};
 use super::hash::KeyHash;
 use super::limits::{Limits, Superseded, TierLimit};
 use super::slot::SlotState;
-use super::{Table, Tallies, WhenFull};
+use super::table::{Table, Tallies};
 use crate::algorithm::Algorithm;
 use crate::clock::Clock;
 use crate::outcome::{Status, Until};
