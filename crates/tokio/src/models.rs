@@ -220,7 +220,7 @@ fn available_cells_go_once_with_or_without_lock() {
 #[test]
 fn reported_wait_holds_beside_a_lock_free_take() {
     model_with(1, |limiter| {
-        let beginning = crate::timers::now();
+        let beginning = crate::clock::now();
         let other = limiter.clone();
         let newcomer = thread::spawn(move || other.try_acquire(1).is_ok());
         let driver = drive(1);

@@ -2,10 +2,11 @@
 //!
 //! Only the queue is touched under the lock. Wakers are called, and timers are set, after the lock is released.
 
+use crate::clock::Shift;
 use crate::error::AcquireError;
 use crate::source::Source;
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
-use crate::timers::{Id, Set, Shift, Timer, Timers, current, try_current};
+use crate::timers::{Id, Set, Timer, Timers, current, try_current};
 use crate::wait_queue::{QueueTicket, Sleeper, WaitQueue, WaiterState};
 use core::ops::{Deref, DerefMut};
 use core::panic::RefUnwindSafe;
