@@ -197,6 +197,29 @@ impl When {
             Self::At(at) => line.position_of(at),
         }
     }
+
+    /// Runs `act` at this time. If the time is now, runs it by the rule of [`act_now`], where `is_over_by` returns whether a denial is over by a time.
+    // Always inlined: the caller knows whether the time is now.
+    #[inline(always)]
+    pub(crate) fn act<C: Clock, T, D>(
+        self,
+        clock: &C,
+        line: &TimeLine,
+        counts_denials: bool,
+        act: impl Fn(Nanos) -> Result<T, D>,
+        is_over_by: impl FnOnce(&D, Nanos) -> bool,
+    ) -> Result<T, D> {
+        let exactly_now = || line.position(clock.now_exactly());
+        match self {
+            Self::At(at) => act(line.position_of(at)),
+            // A denial that counts must not be tried twice.
+            Self::Now if counts_denials => act(exactly_now()),
+            Self::Now => {
+                let now = clock.position(line);
+                act_now(now, exactly_now, act, |denied| is_over_by(denied, now.later(C::LAG_NS)))
+            }
+        }
+    }
 }
 
 /// Runs `act` at the clock's time. If it is denied by less than the clock's lag, runs it once more at the exact time.

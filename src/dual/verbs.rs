@@ -5,7 +5,7 @@ use super::outcome::{DualNonConformance, DualStatus, DualTaken, NegativeDualDeci
 use super::pair::{Cells, PairDenial};
 use super::words::Words;
 use crate::check_all::{Checkable, Checked};
-use crate::clock::{Clock, When, act_now};
+use crate::clock::{Clock, When};
 use crate::meter::MeterKind;
 use crate::outcome::Taken;
 use crate::store::Word;
@@ -301,22 +301,13 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
 
 /// The steps behind the verbs.
 impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
-    /// Runs `act` at a time. If the time is now, runs it by the rule of [`act_now`].
-    // Always inlined: the caller knows whether the time is now.
+    /// Runs `act` at a time, as [`When::act`].
     #[inline(always)]
     fn act<T>(&self, when: When, act: impl Fn(Nanos) -> Result<T, PairDenial>) -> Result<T, PairDenial> {
-        let line = self.pair.time_line();
-        let exactly_now = || line.position(self.clock.now_exactly());
-        match when {
-            When::At(at) => act(line.position_of(at)),
-            // A denial that counts must not be tried twice.
-            When::Now if self.pair.counts_denials() => act(exactly_now()),
-            When::Now => {
-                let now = self.clock.position(line);
-                let is_over_soon = |denied: &PairDenial| denied.is_over(self.pair.volumes(now.later(C::LAG_NS)));
-                act_now(now, exactly_now, act, is_over_soon)
-            }
-        }
+        let (line, counts_denials) = (self.pair.time_line(), self.pair.counts_denials());
+        when.act(&self.clock, line, counts_denials, act, |denied, by| {
+            denied.is_over(self.pair.volumes(by))
+        })
     }
 
     pub(super) fn position(&self, when: When) -> Nanos {

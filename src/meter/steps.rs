@@ -2,7 +2,7 @@
 
 use super::Meter;
 use crate::algorithm::Algorithm;
-use crate::clock::{Clock, When, act_now};
+use crate::clock::{Clock, When};
 use crate::outcome::{Admitted, NegativeMultiDecision, NonConformance, Status, Taken, Until};
 use crate::quota::Quota;
 use crate::schedule::{NotAtOnce, NotStored, Schedule};
@@ -12,30 +12,17 @@ use crate::units::{Nanos, Volume};
 use core::cell::Cell;
 
 impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
-    /// Runs `act` at a time. If the time is now, runs it by the rule of [`act_now`].
-    // Always inlined: the caller knows whether the time is now.
+    /// Runs `act` at a time, as [`When::act`].
     #[inline(always)]
     fn act<T>(&self, when: When, act: impl Fn(Nanos) -> Result<T, NotStored>) -> Result<T, NotStored> {
-        let line = self.store.time_line();
-        let exactly_now = || line.position(self.clock.now_exactly());
-        match when {
-            When::At(at) => act(line.position_of(at)),
-            // A denial that counts must not be tried twice.
-            When::Now if self.store.counts_denials() => act(exactly_now()),
-            When::Now => {
-                let now = self.clock.position(line);
-                let is_over_soon = |denied: &NotStored| {
-                    let is_over = denied
-                        .until()
-                        .is_some_and(|until| until.is_over_at(now.later(C::LAG_NS)));
-                    if is_over {
-                        self.store.decided_again(denied);
-                    }
-                    is_over
-                };
-                act_now(now, exactly_now, act, is_over_soon)
+        let counts_denials = self.store.counts_denials();
+        when.act(&self.clock, self.time_line(), counts_denials, act, |denied, by| {
+            let is_over = denied.until().is_some_and(|until| until.is_over_at(by));
+            if is_over {
+                self.store.decided_again(denied);
             }
-        }
+            is_over
+        })
     }
 
     /// Returns the result of `read` on the algorithm, the word and the volume drained by a time, from one read of the word.
