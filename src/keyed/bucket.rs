@@ -322,7 +322,7 @@ impl HashBucket {
     }
 
     /// Inserts a key that was not found, which `tier` will decide. `charged` returns the word after the key's first charge, given an idle word, if
-    /// the charge is admitted. Evicts a live key only if the table's policy is to forgive.
+    /// the charge is admitted. Evicts a live key only if the policy is [`WhenFull::Forgive`].
     pub(super) fn insert<A: Algorithm, T>(
         &self,
         key: KeyHash,
