@@ -379,8 +379,8 @@ mod tests {
         let left = [&first, &second, &last].map(|meter| meter.status_at(now).remaining());
         assert_eq!(left, [10, 2, 10], "the second lost only the stolen cells");
         assert_eq!(average.status_at(now).remaining(), 10);
-        let told = statuses.map(|status| status.unwrap().remaining());
-        assert_eq!(told, [10, 10, 2, 10]);
+        let remaining = statuses.map(|status| status.unwrap().remaining());
+        assert_eq!(remaining, [10, 10, 2, 10]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::algorithm::Numbers;
 use crate::error::InconsistentCapacity;
-use crate::quota::{LONGEST_REST, Quota};
+use crate::quota::{LONGEST_REST, Quota, greatest_common_divisor};
 use crate::units::{Nanos, UnitScale, Volume};
 use core::fmt;
 use core::time::Duration;
@@ -259,13 +259,6 @@ impl Numbers for UnitLimit {
         fields
             .field("emission_interval", &Duration::from_nanos(self.emission_interval_ns))
             .field("burst", &self.max_batch);
-    }
-}
-
-fn greatest_common_divisor(one: u128, other: u128) -> u128 {
-    match other {
-        0 => one,
-        other => greatest_common_divisor(other, one % other),
     }
 }
 

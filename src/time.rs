@@ -75,7 +75,7 @@ pub fn since_epoch(at: Instant) -> u64 {
     nanos(at.saturating_duration_since(epoch()))
 }
 
-/// A time at which several meters decide: each finds its position on its own time line.
+/// A time that a caller gives, to one meter or to several: each finds its position on its own time line.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
 pub enum Moment {
@@ -97,6 +97,7 @@ impl Moment {
 }
 
 impl From<Instant> for Moment {
+    #[inline]
     fn from(at: Instant) -> Self {
         Self::At(at)
     }

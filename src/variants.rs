@@ -166,7 +166,7 @@ impl<A: Algorithm, C: Clock> Meter<A, C, Swappable<A>> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_quota_at(&self, quota: Quota, at: Instant) -> Result<u64, InconsistentCapacity> {
-        self.set_quota_when(quota, When::At(at))
+        self.set_quota_when(quota, When::At(at.into()))
     }
 
     fn set_quota_when(&self, quota: Quota, when: When) -> Result<u64, InconsistentCapacity> {

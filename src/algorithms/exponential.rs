@@ -130,7 +130,7 @@ impl<C: Clock, S: Store<ExponentialAverage>> Meter<ExponentialAverage, C, S> {
     /// Returns the rate at `at`, in units of the limit per period. At saturation that is the limit itself. Changes nothing; reads the word once.
     #[must_use]
     pub fn rate_at(&self, at: Instant) -> f64 {
-        self.read(When::At(at), ExponentialAverage::rate)
+        self.read(When::At(at.into()), ExponentialAverage::rate)
     }
 
     /// Returns the rate now, by the meter's clock; see [`rate_at`](Self::rate_at).

@@ -58,7 +58,7 @@ impl<C: Clock, S: Store<ContinuousState>> Meter<ContinuousState, C, S> {
     /// If `at` is before the last admission, counts the cells that have yet to drain from `at` on, which may be more than the capacity.
     #[must_use]
     pub fn level_at(&self, at: Instant) -> u64 {
-        self.read(When::At(at), ContinuousState::level)
+        self.read(When::At(at.into()), ContinuousState::level)
     }
 
     /// Returns how much of the capacity is taken now, by the meter's clock; see [`level_at`](Self::level_at).

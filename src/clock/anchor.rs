@@ -449,7 +449,7 @@ mod tests {
         for frequency in [1.0, 1.7, 2.5, 5.0] {
             let mut machine = Machine::counting(frequency);
             machine.works(5 * MS);
-            let mut told = 0;
+            let mut compared = 0;
             for _ in 0..10_000 {
                 machine.passes(77);
                 let reading = machine.read();
@@ -462,9 +462,9 @@ mod tests {
                 let Volume(volume) = anchored.unwrap().after(counts);
                 let [least, most] = [reading, reading + 1].map(|ns| scale.volume_at(line.position_since_epoch(ns)).0);
                 assert!(least - 3 <= volume && volume <= most, "{volume}, not {least} to {most}");
-                told += 1;
+                compared += 1;
             }
-            assert!(told > 9_000, "{told}");
+            assert!(compared > 9_000, "{compared}");
         }
     }
 

@@ -176,10 +176,8 @@ impl Clock for SystemClock {
 pub(crate) enum When {
     /// Now, by the meter's clock.
     Now,
-    /// An instant that the caller gives.
-    At(Instant),
-    /// A moment at which several meters decide.
-    Of(Moment),
+    /// A time that the caller gives.
+    At(Moment),
 }
 
 impl When {
@@ -188,8 +186,7 @@ impl When {
     pub(crate) fn position(self, clock: &impl Clock, line: &TimeLine) -> Nanos {
         match self {
             Self::Now => clock.position(line),
-            Self::At(at) => line.position(at),
-            Self::Of(moment) => line.position_of(moment),
+            Self::At(at) => line.position_of(at),
         }
     }
 
@@ -197,8 +194,30 @@ impl When {
     pub(crate) fn exact_position(self, clock: &impl Clock, line: &TimeLine) -> Nanos {
         match self {
             Self::Now => line.position(clock.now_exactly()),
-            Self::At(at) => line.position(at),
-            Self::Of(moment) => line.position_of(moment),
+            Self::At(at) => line.position_of(at),
+        }
+    }
+
+    /// Runs `act` at this time. If the time is now, runs it by the rule of [`act_now`], where `is_over_by` returns whether a denial is over by a time.
+    // Always inlined: the caller knows whether the time is now.
+    #[inline(always)]
+    pub(crate) fn act<C: Clock, T, D>(
+        self,
+        clock: &C,
+        line: &TimeLine,
+        counts_denials: bool,
+        act: impl Fn(Nanos) -> Result<T, D>,
+        is_over_by: impl FnOnce(&D, Nanos) -> bool,
+    ) -> Result<T, D> {
+        let exactly_now = || line.position(clock.now_exactly());
+        match self {
+            Self::At(at) => act(line.position_of(at)),
+            // A denial that counts must not be tried twice.
+            Self::Now if counts_denials => act(exactly_now()),
+            Self::Now => {
+                let now = clock.position(line);
+                act_now(now, exactly_now, act, |denied| is_over_by(denied, now.later(C::LAG_NS)))
+            }
         }
     }
 }

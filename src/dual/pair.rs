@@ -25,12 +25,12 @@ pub(super) type WithQuota<A> = (A, Option<Quota>);
 
 /// A denial: the limit that denies, and the volumes that have to drain until both limits conform.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Refused {
+pub(super) struct PairDenial {
     by: RefusedBy,
     due: [Volume; 2],
 }
 
-impl Refused {
+impl PairDenial {
     /// Returns whether the denial is over once these volumes have drained.
     #[inline]
     pub(super) fn is_over(&self, [first, second]: Volumes) -> bool {
@@ -80,7 +80,12 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
 
     /// Decides cells. Returns the new words, and the denial if denied cells count.
     #[inline]
-    pub(super) fn decide(&self, words: Words, drained: Volumes, n: Cells) -> Result<(Words, Option<Refused>), Refused> {
+    pub(super) fn decide(
+        &self,
+        words: Words,
+        drained: Volumes,
+        n: Cells,
+    ) -> Result<(Words, Option<PairDenial>), PairDenial> {
         let first = decide(&self.first.algorithm, words[0], drained[0], n[0]);
         let second = decide(&self.second.algorithm, words[1], drained[1], n[1]);
         let by = match (first, second) {
@@ -90,24 +95,21 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
             (None, None) => RefusedBy::Both,
         };
         let counted = [
-            refuse(&self.first.algorithm, words[0], drained[0], n[0], first),
-            refuse(&self.second.algorithm, words[1], drained[1], n[1], second),
+            after_denial(&self.first.algorithm, words[0], drained[0], n[0], first),
+            after_denial(&self.second.algorithm, words[1], drained[1], n[1], second),
         ];
-        let refused = Refused {
-            by,
-            due: self.due(counted, n),
-        };
+        let due = self.due(counted, n);
         if counted == words {
-            Err(refused)
+            Err(PairDenial { by, due })
         } else {
-            Ok((counted, Some(refused)))
+            Ok((counted, Some(PairDenial { by, due })))
         }
     }
 
     /// Evaluates [`decide`](Self::decide) on cells of which none count.
-    pub(super) fn look(&self, words: Words, drained: Volumes, n: Cells) -> Result<(), Refused> {
+    pub(super) fn look(&self, words: Words, drained: Volumes, n: Cells) -> Result<(), PairDenial> {
         let due = self.due(words, n);
-        RefusedBy::of(due[0] > drained[0], due[1] > drained[1]).map_or(Ok(()), |by| Err(Refused { by, due }))
+        RefusedBy::of(due[0] > drained[0], due[1] > drained[1]).map_or(Ok(()), |by| Err(PairDenial { by, due }))
     }
 
     /// Takes cells at the first time from `from` on at which both limits conform, if that is at `by` or before. That time may lie between two
@@ -117,7 +119,7 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
         words: Words,
         [from, by]: [Volumes; 2],
         n: Cells,
-    ) -> Result<(Words, Option<Refused>), Refused> {
+    ) -> Result<(Words, Option<PairDenial>), PairDenial> {
         self.look(words, by, n)?;
         let due = self.due(words, n);
         let later = self.later(due);
@@ -168,7 +170,7 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
     }
 
     /// Converts a denial for the caller: its instant is the later of the two instants, from which both limits conform.
-    pub(super) fn denial(&self, Refused { by, due }: Refused) -> DualNonConformance {
+    pub(super) fn denial(&self, PairDenial { by, due }: PairDenial) -> DualNonConformance {
         let later = NonConformance::new(self.time_line().beginning(), self.later(due));
         DualNonConformance::new(later, by)
     }
@@ -222,7 +224,7 @@ fn decide(algorithm: &impl Decide, word: u64, drained: Volume, n: u32) -> Option
 
 /// Returns the word after cells were denied, by this limit or the other. `conforming` is the word if this limit alone admitted the cells.
 #[inline]
-fn refuse(algorithm: &impl Decide, word: u64, drained: Volume, n: u32, conforming: Option<u64>) -> u64 {
+fn after_denial(algorithm: &impl Decide, word: u64, drained: Volume, n: u32, conforming: Option<u64>) -> u64 {
     if n == 0 || !algorithm.counts_denials() {
         return word;
     }

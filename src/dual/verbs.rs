@@ -2,10 +2,10 @@
 
 use super::Dual;
 use super::outcome::{DualNonConformance, DualStatus, DualTaken, NegativeDualDecision};
-use super::pair::{Cells, Refused};
+use super::pair::{Cells, PairDenial};
 use super::words::Words;
 use crate::check_all::{Checkable, Checked};
-use crate::clock::{Clock, When, act_now};
+use crate::clock::{Clock, When};
 use crate::meter::MeterKind;
 use crate::outcome::Taken;
 use crate::store::Word;
@@ -28,7 +28,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     /// Nothing has changed.
     #[inline]
     pub fn check_at(&self, at: Instant) -> Result<(), DualNonConformance> {
-        self.decide([1, 1], When::At(at))
+        self.decide([1, 1], When::At(at.into()))
     }
 
     /// Decides one cell of each limit now, by the pair's clock, and counts both if both conform.
@@ -87,7 +87,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     /// ```
     #[inline]
     pub fn check_each_at(&self, first: u32, second: u32, at: Instant) -> Result<(), NegativeDualDecision> {
-        self.check_when([first, second], When::At(at))
+        self.check_when([first, second], When::At(at.into()))
     }
 
     /// Decides `first` cells of the first limit and `second` of the second now, by the pair's clock, and counts all of them if all
@@ -126,12 +126,8 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
         }
         let within = [from, by].map(|at| self.pair.volumes(self.pair.time_line().position(at)));
         let taken = self.words.update(|words| self.pair.take_within(words, within, n));
-        match taken {
-            Ok(None) => Ok(()),
-            Ok(Some(refused)) | Err(refused) => {
-                Err(NegativeDualDecision::BatchNonConforming(n, self.pair.denial(refused)))
-            }
-        }
+        self.decided(taken)
+            .map_err(|denial| NegativeDualDecision::BatchNonConforming(n, denial))
     }
 
     /// Returns the decision that [`check_each`](Self::check_each) would return, and changes nothing. (A strict half counts denials, so its instant is
@@ -150,7 +146,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     ///
     /// As [`peek_each`](Self::peek_each).
     pub fn peek_each_at(&self, first: u32, second: u32, at: Instant) -> Result<(), NegativeDualDecision> {
-        self.peek_when([first, second], When::At(at))
+        self.peek_when([first, second], When::At(at.into()))
     }
 
     /// Decides `first` cells of the first limit and `second` of the second now, as [`check_each`](Self::check_each) does. Also returns the status of
@@ -173,7 +169,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     /// Decides `first` cells of the first limit and `second` of the second at `at`, and also returns the status of both; see
     /// [`take_each`](Self::take_each).
     pub fn take_each_at(&self, first: u32, second: u32, at: Instant) -> DualTaken {
-        self.take_when([first, second], When::At(at))
+        self.take_when([first, second], When::At(at.into()))
     }
 
     /// Counts `first` cells of the first limit and `second` of the second now, whether they conform or not. Later cells have to wait for the
@@ -197,7 +193,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
 
     /// Counts `first` cells of the first limit and `second` of the second at `at`; see [`charge_each`](Self::charge_each).
     pub fn charge_each_at(&self, first: u64, second: u64, at: Instant) -> [u64; 2] {
-        self.charge_when([first, second], When::At(at))
+        self.charge_when([first, second], When::At(at.into()))
     }
 
     /// Gives back `first` cells of the first limit and `second` of the second now, but no more than makes each limit idle.
@@ -209,7 +205,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
 
     /// Gives back `first` cells of the first limit and `second` of the second at `at`; see [`refund_each`](Self::refund_each).
     pub fn refund_each_at(&self, first: u64, second: u64, at: Instant) {
-        self.refund_when([first, second], When::At(at));
+        self.refund_when([first, second], When::At(at.into()));
     }
 
     /// Makes both limits idle, and cancels any debt. Law 1 counts from here.
@@ -239,7 +235,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     /// Returns the status of both limits at `at`, from one read of both words.
     #[must_use]
     pub fn status_at(&self, at: Instant) -> DualStatus {
-        self.status_when(When::At(at))
+        self.status_when(When::At(at.into()))
     }
 }
 
@@ -265,18 +261,15 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     #[must_use]
     pub fn snapshot(&self) -> [Snapshot; 2] {
         // Reads the wall clock last: the time that passes in between has not drained then.
-        let at = self.exact_position(When::Now);
-        self.snapshot_as_at(at, SystemTime::now())
+        let now = self.clock.now_exactly();
+        self.snapshot_at((now, SystemTime::now()))
     }
 
     /// Returns the owed cells of both limits at an instant, given together with the wall-clock time at that instant; see
     /// [`snapshot`](Self::snapshot).
     #[must_use]
     pub fn snapshot_at(&self, (at, wall): (Instant, SystemTime)) -> [Snapshot; 2] {
-        self.snapshot_as_at(self.pair.time_line().position(at), wall)
-    }
-
-    fn snapshot_as_at(&self, at: Nanos, wall: SystemTime) -> [Snapshot; 2] {
+        let at = self.pair.time_line().position(at);
         self.pair.snapshot(self.words.load(), at, wall)
     }
 
@@ -289,7 +282,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     pub fn restore(&self, snapshots: &[Snapshot; 2]) -> Result<(), RestoreError> {
         // Reads the wall clock first: the time that passes in between has not drained yet.
         let wall = SystemTime::now();
-        self.restore_as_at(snapshots, self.exact_position(When::Now), wall)
+        self.restore_at(snapshots, (self.clock.now_exactly(), wall))
     }
 
     /// Restores the owed cells of two snapshots at an instant, given together with the wall-clock time at that instant; see
@@ -299,10 +292,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
     ///
     /// As [`restore`](Self::restore).
     pub fn restore_at(&self, snapshots: &[Snapshot; 2], (at, wall): (Instant, SystemTime)) -> Result<(), RestoreError> {
-        self.restore_as_at(snapshots, self.pair.time_line().position(at), wall)
-    }
-
-    fn restore_as_at(&self, snapshots: &[Snapshot; 2], at: Nanos, wall: SystemTime) -> Result<(), RestoreError> {
+        let at = self.pair.time_line().position(at);
         let words = self.pair.restored(snapshots, at, wall)?;
         self.replace(|_| words);
         Ok(())
@@ -311,29 +301,17 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
 
 /// The steps behind the verbs.
 impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
-    /// Runs `act` at a time. If the time is now, runs it by the rule of [`act_now`].
-    // Always inlined: the caller knows whether the time is now.
+    /// Runs `act` at a time, as [`When::act`].
     #[inline(always)]
-    fn act<T>(&self, when: When, act: impl Fn(Nanos) -> Result<T, Refused>) -> Result<T, Refused> {
-        match when {
-            When::At(at) => act(self.pair.time_line().position(at)),
-            When::Of(moment) => act(self.pair.time_line().position_of(moment)),
-            // A denial that counts must not be tried twice.
-            When::Now if self.pair.counts_denials() => act(self.exact_position(When::Now)),
-            When::Now => {
-                let now = self.clock.position(self.pair.time_line());
-                let is_over_soon = |denied: &Refused| denied.is_over(self.pair.volumes(now.later(C::LAG_NS)));
-                act_now(now, || self.exact_position(When::Now), act, is_over_soon)
-            }
-        }
+    fn act<T>(&self, when: When, act: impl Fn(Nanos) -> Result<T, PairDenial>) -> Result<T, PairDenial> {
+        let (line, counts_denials) = (self.pair.time_line(), self.pair.counts_denials());
+        when.act(&self.clock, line, counts_denials, act, |denied, by| {
+            denied.is_over(self.pair.volumes(by))
+        })
     }
 
     pub(super) fn position(&self, when: When) -> Nanos {
         when.position(&self.clock, self.pair.time_line())
-    }
-
-    fn exact_position(&self, when: When) -> Nanos {
-        when.exact_position(&self.clock, self.pair.time_line())
     }
 
     /// Returns the decision, if it depends on the numbers of cells alone.
@@ -352,9 +330,15 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
             let drained = self.pair.volumes(at);
             self.words.update(|words| self.pair.decide(words, drained, n))
         });
-        match decided {
+        self.decided(decided)
+    }
+
+    /// Returns the decision of a step. A denial that counts was stored.
+    #[inline(always)]
+    fn decided(&self, step: Result<Option<PairDenial>, PairDenial>) -> Result<(), DualNonConformance> {
+        match step {
             Ok(None) => Ok(()),
-            Ok(Some(refused)) | Err(refused) => Err(self.pair.denial(refused)),
+            Ok(Some(denied)) | Err(denied) => Err(self.pair.denial(denied)),
         }
     }
 
@@ -373,7 +357,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
             return decision;
         }
         let looked = self.act(when, |at| self.pair.look(self.words.load(), self.pair.volumes(at), n));
-        looked.map_err(|refused| NegativeDualDecision::BatchNonConforming(n, self.pair.denial(refused)))
+        looked.map_err(|denied| NegativeDualDecision::BatchNonConforming(n, self.pair.denial(denied)))
     }
 
     fn take_when(&self, n: Cells, when: When) -> DualTaken {
@@ -391,11 +375,9 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
                 decided
             })
         });
-        let denied = |refused| Err(NegativeDualDecision::BatchNonConforming(n, self.pair.denial(refused)));
-        let decision = match taken {
-            Ok(None) => Ok(()),
-            Ok(Some(refused)) | Err(refused) => denied(refused),
-        };
+        let decision = self
+            .decided(taken)
+            .map_err(|denial| NegativeDualDecision::BatchNonConforming(n, denial));
         DualTaken::new(decision, status.get().unwrap_or_else(|| self.status_when(when)))
     }
 
@@ -447,7 +429,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Checked for Dual<A, B, C> {
         let (position, words) = (self.pair.time_line().position(at), self.words.load());
         let decision = self.foregone([n, n]).unwrap_or_else(|| {
             let looked = self.pair.look(words, self.pair.volumes(position), [n, n]);
-            looked.map_err(|refused| NegativeDualDecision::BatchNonConforming([n, n], self.pair.denial(refused)))
+            looked.map_err(|denied| NegativeDualDecision::BatchNonConforming([n, n], self.pair.denial(denied)))
         });
         let status = self.pair.status(words, position).later();
         Taken::new(decision.map_err(|denied| denied.of_both(n)), status)

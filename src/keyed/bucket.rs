@@ -1,4 +1,4 @@
-//! The bucket, which keeps the meter of a key, and the protocol by which a key gets a slot (*moves in*).
+//! The bucket, which keeps the meter of a key, and the protocol by which a key gets a slot.
 //!
 //! A key belongs to one *bucket*: a header and [`LINES`] lines of [`WIDTH`] slots. One of the lines is the key's *home*, and the key's slot is nearly
 //! always in that line. A slot consists of a [state](super::slot) and an id:
@@ -24,7 +24,7 @@
 //!
 //! The *intent* of a bucket is either idle, or names the ticket and the slot of a claim that is to be carried out. The *reach* of a home is the
 //! number of lines beyond it in which its keys may have slots. The *watermark* of a bucket is the latest time at which a slot was taken from its
-//! owner, or a key changed its tier. A *claimant* is a thread that moves a key in. The claimant
+//! owner, or a key changed its tier. A *claimant* is a thread that inserts a key. The claimant
 //!
 //! 1. reads an idle intent s. If the intent names a claim, the claimant first carries out that claim;
 //! 2. searches as far as the reach of the key's home. If the key is there, the claimant vacates the claim that it holds, if any, and is done;
@@ -72,7 +72,7 @@
 //! | a charge beside a claim | 8 | loom `keyed::a_charge_during_eviction_*`; stress |
 //! | a slot changes owners and back | 8 | loom `keyed::a_stalled_thread_*`, `keyed::split::charge_before_*`; stress |
 //! | a denial beside an eviction | 8 | loom `keyed::split::evicted_key*` |
-//! | a key moves in while its reach is lowered | 5 | loom `keyed::reach::*` |
+//! | a key is inserted while its reach is lowered | 5 | loom `keyed::reach::*` |
 //! | two clocks | 7 | loom `keyed::a_reused_slot_*` |
 //! | a change of tier | 7 | loom `keyed::no_hour_is_credited_by_two_tiers`; stress |
 //! | a change of quota | 9 | loom `keyed::split::*_quota_change*`; stress |
@@ -80,6 +80,7 @@
 //! Two interleavings are too long for the models. In one a helper stalls until the next claim of the slot (2). In the other the reach is raised
 //! between the load and the exchange of a thread that lowers it (5). The unit tests of this file take their steps one by one.
 
+use super::WhenFull;
 use super::hash::{KeyHash, LINES, WIDTH};
 use super::limits::{Limits, Superseded};
 use super::slot::{AtomicU64, Line, Ordering, Reach, Slot, SlotState, StateKind, may_stop};
@@ -91,9 +92,9 @@ const PATIENCE: u32 = if cfg!(ratelimit_meter_loom) { 2 } else { 4 };
 
 /// The outcome of an attempt to insert a key.
 #[derive(Debug)]
-pub(super) enum Moved<T> {
-    /// The key may have a slot now.
-    Perhaps,
+pub(super) enum Insertion<T> {
+    /// The key may have a slot now: another look shows whether it has.
+    LookAgain,
     /// The key has a slot, and was charged.
     Charged(T),
     /// All slots have live owners. `nearest` is the owner that becomes idle first.
@@ -132,17 +133,17 @@ struct Header {
     watermark: AtomicU64,
     tickets: AtomicU64,
     /// The number of live keys that were evicted. Stored here, so that evictions in different buckets do not share a cache line.
-    forgiven: AtomicU64,
+    evicted: AtomicU64,
 }
 
 impl Default for Header {
     fn default() -> Self {
-        let [intent, watermark, forgiven] = [0; 3].map(AtomicU64::new);
+        let [intent, watermark, evicted] = [0; 3].map(AtomicU64::new);
         Self {
             intent,
             watermark,
             tickets: AtomicU64::new(1),
-            forgiven,
+            evicted,
         }
     }
 }
@@ -200,7 +201,7 @@ impl HashBucket {
     }
 
     /// Returns the slot of a key and its state; or `None` if at one moment the key was absent from all slots.
-    pub(super) fn find_or_know<A: Algorithm>(
+    pub(super) fn find_or_prove_absent<A: Algorithm>(
         &self,
         key: KeyHash,
         limits: &Limits<A>,
@@ -245,9 +246,9 @@ impl HashBucket {
     }
 
     /// Returns the number of live keys that were evicted.
-    pub(super) fn forgiven(&self) -> u64 {
+    pub(super) fn evicted(&self) -> u64 {
         // ORDERING: relaxed. A count of events, which orders nothing.
-        self.header.forgiven.load(Ordering::Relaxed)
+        self.header.evicted.load(Ordering::Relaxed)
     }
 
     fn intent(&self) -> Intent {
@@ -320,56 +321,56 @@ impl HashBucket {
         }
     }
 
-    /// Moves in a key that was not found, which `tier` will decide. `charged` returns the word after the key's first charge, given an idle word, if
-    /// the charge is admitted. Evicts a live key only if `forgive` is set.
-    pub(super) fn move_in<A: Algorithm, T>(
+    /// Inserts a key that was not found, which `tier` will decide. `charged` returns the word after the key's first charge, given an idle word, if
+    /// the charge is admitted. Evicts a live key only if the policy is [`WhenFull::Forgive`].
+    pub(super) fn insert<A: Algorithm, T>(
         &self,
         key: KeyHash,
         tier: u8,
         at: Nanos,
-        forgive: bool,
         limits: &Limits<A>,
         charged: impl Fn(u64) -> Option<(u64, T)>,
-    ) -> Result<Moved<T>, Superseded> {
+    ) -> Result<Insertion<T>, Superseded> {
         let mut held: Option<(usize, SlotState)> = None;
         let mut patience = PATIENCE;
         loop {
+            // Steps 1 and 2.
             let found = self.idle(limits).and_then(|idle| {
                 let now = at.max(self.watermark());
                 let search = self.search(key, idle, now, held.is_some(), limits)?;
                 Ok((idle, now, search))
             });
-            let (idle, now, search) = match (found, held) {
-                (Ok((_, _, Search::Present)), Some((index, claim))) => {
-                    self.vacate(index, claim);
-                    return Ok(Moved::Perhaps);
-                }
-                (Ok((_, _, Search::Present)), None) => return Ok(Moved::Perhaps),
-                (Ok(found), _) => found,
-                (Err(superseded), held) => {
-                    if let Some((index, claim)) = held {
-                        self.vacate(index, claim);
-                    }
+            let (idle, now, search) = match found {
+                Ok(found) => found,
+                Err(superseded) => {
+                    self.vacate(held);
                     return Err(superseded);
                 }
             };
+            // The rest of step 2, and step 3.
             let (index, claim) = match (held, search) {
+                (held, Search::Present) => {
+                    self.vacate(held);
+                    return Ok(Insertion::LookAgain);
+                }
                 (Some(held), _) => held,
                 (None, Search::Claims(_)) if patience > 0 => {
                     // A claim may be one for this very key.
                     patience -= 1;
-                    let_others_go_on();
+                    yield_to_claimants();
                     continue;
                 }
                 (None, Search::Claims(None)) => {
                     let nearest = limits
                         .form()
                         .resident(0, limits.number(tier), limits.idle_word(tier, now));
-                    return Ok(Moved::Full { nearest });
+                    return Ok(Insertion::Full { nearest });
                 }
-                (None, Search::Full(_, nearest) | Search::Claims(Some((_, nearest)))) if !forgive => {
+                (None, Search::Full(_, nearest) | Search::Claims(Some((_, nearest))))
+                    if limits.when_full != WhenFull::Forgive =>
+                {
                     if self.intent() == idle {
-                        return Ok(Moved::Full { nearest });
+                        return Ok(Insertion::Full { nearest });
                     }
                     continue;
                 }
@@ -379,21 +380,22 @@ impl HashBucket {
                         None => continue,
                     }
                 }
-                (None, Search::Present) => return Ok(Moved::Perhaps),
             };
             held = Some((index, claim));
+            // Step 4.
             let intent = Intent::naming(claim, index);
             if !self.exchange_intent(idle, intent) {
                 continue;
             }
+            // Step 5.
             let idle_word = limits.idle_word(tier, self.watermark());
             let first = charged(idle_word);
             let word = first.as_ref().map_or(idle_word, |(word, _)| *word);
             let settled = self.settle(intent, key, claim, claim.settled(limits.form(), word));
             self.exchange_intent(intent, Intent::idle(intent.ticket()));
             return Ok(match first {
-                Some((_, made)) if settled => Moved::Charged(made),
-                _ => Moved::Perhaps,
+                Some((_, made)) if settled => Insertion::Charged(made),
+                _ => Insertion::LookAgain,
             });
         }
     }
@@ -423,15 +425,17 @@ impl HashBucket {
         }
         if is_live {
             // ORDERING: relaxed. A count of events, which orders nothing.
-            self.header.forgiven.fetch_add(1, Ordering::Relaxed);
+            self.header.evicted.fetch_add(1, Ordering::Relaxed);
         }
         slot.set_id(key);
         Ok(Some(claim))
     }
 
-    /// Gives up a claimed slot. Only its claimant may do so, and only while no intent has named the claim.
-    fn vacate(&self, index: usize, claim: SlotState) {
-        self.slot(index).store(claim.vacated());
+    /// Gives up the claim of a slot, if one is held. Only its claimant may do so, and only while no intent has named the claim.
+    fn vacate(&self, held: Option<(usize, SlotState)>) {
+        if let Some((index, claim)) = held {
+            self.slot(index).store(claim.vacated());
+        }
     }
 
     /// Returns the live owner that becomes idle first, if an absent key would find no room.
@@ -572,7 +576,7 @@ fn convert_slot<A: Algorithm>(slot: Slot<'_>, limits: &Limits<A>) -> bool {
     slot.exchange(state, limits.form().stepped(state, limits.number(tier), word))
 }
 
-fn let_others_go_on() {
+fn yield_to_claimants() {
     #[cfg(ratelimit_meter_loom)]
     loom::thread::yield_now();
     #[cfg(not(ratelimit_meter_loom))]
@@ -583,7 +587,7 @@ fn let_others_go_on() {
 mod tests {
     use super::*;
     use crate::keyed::slot::Form;
-    use crate::keyed::{KeyHashes, KeyedBuilder, WhenFull};
+    use crate::keyed::{KeyHashes, KeyedBuilder};
     use crate::time::Instant;
     use crate::{GCRA, KeyedMeter, Quota};
 
@@ -624,7 +628,7 @@ mod tests {
     /// idle, and another claimant takes the slot but has not published yet.
     #[test]
     fn late_helper_does_not_settle_the_next_claim() {
-        let form = Form::telling_apart(1);
+        let form = Form::for_limits(1);
         let like = GCRA::from_quota("1/s".parse::<Quota>().unwrap()).unwrap();
         let schedule = like.into_parts().0.below(form.end()).unwrap();
         let limits = Limits::new(&[schedule], form, WhenFull::Deny).unwrap();

@@ -1,10 +1,11 @@
 //! One key of a table, as the store of a meter.
 
-use super::bucket::{HashBucket, Moved};
+use super::WhenFull;
+use super::bucket::{HashBucket, Insertion};
 use super::hash::KeyHash;
 use super::limits::{Limits, Superseded, TierLimit};
 use super::slot::SlotState;
-use super::{Table, Tallies, WhenFull};
+use super::table::{Table, Tallies};
 use crate::algorithm::Algorithm;
 use crate::clock::Clock;
 use crate::outcome::{Status, Until};
@@ -202,7 +203,7 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         loop {
             // A key that is found needs no second look, unlike a key that may be absent.
             let found = match self.bucket.find(self.key) {
-                None => self.bucket.find_or_know(self.key, limits)?,
+                None => self.bucket.find_or_prove_absent(self.key, limits)?,
                 found => found,
             };
             match found {
@@ -346,18 +347,17 @@ impl<'a, A: Algorithm> Entry<'a, A> {
             }
         };
         if let Err(unchanged) = charged(limits.idle_word(tier, self.bucket.watermark())) {
-            let found = self.bucket.find_or_know(self.key, limits)?;
+            let found = self.bucket.find_or_prove_absent(self.key, limits)?;
             limits.hold()?;
             return Ok(found.is_none().then_some(unchanged));
         }
-        let forgive = limits.when_full == WhenFull::Forgive;
-        let moved = self
+        let inserted = self
             .bucket
-            .move_in(self.key, tier, at, forgive, limits, |idle| charged(idle).ok())?;
-        match moved {
-            Moved::Perhaps => Ok(None),
-            Moved::Charged(made) => Ok(Some(Ok(made))),
-            Moved::Full { nearest } => self.without_room(limits, nearest),
+            .insert(self.key, tier, at, limits, |idle| charged(idle).ok())?;
+        match inserted {
+            Insertion::LookAgain => Ok(None),
+            Insertion::Charged(made) => Ok(Some(Ok(made))),
+            Insertion::Full { nearest } => self.without_room(limits, nearest),
         }
     }
 

@@ -4,6 +4,7 @@
 //! [hash](KeyHashes) and the [statistics](Stats).
 
 mod bucket;
+mod builder;
 #[cfg(all(feature = "std", feature = "dual"))]
 mod dual;
 mod entry;
@@ -13,29 +14,28 @@ mod slot;
 #[cfg(feature = "std")]
 mod snapshot;
 mod table;
+mod tier;
 
+pub use builder::{InvalidTable, KeyedBuilder};
 #[cfg(all(feature = "std", feature = "dual"))]
 pub use dual::KeyedDual;
 pub use entry::Entry;
 pub use hash::{KeyHasher, KeyHashes};
-pub use limits::{ForeignTier, Tier};
 #[cfg(feature = "std")]
 pub use snapshot::RestoreKeysError;
-pub use table::{Debtor, InvalidTable, KeyedBuilder, Stats};
+pub use table::{Debtor, Stats};
+pub use tier::{ForeignTier, Tier};
 
 use crate::algorithm::{Algorithm, Decide as _};
 use crate::algorithms::GCRA;
-use crate::clock::Clock;
-use crate::clock::When;
+use crate::clock::{Clock, When};
 use crate::meter::{Meter, MeterKind};
 use crate::outcome::{NegativeMultiDecision, NonConformance, Until};
 #[cfg(feature = "std")]
 use crate::quota::Quota;
 use crate::schedule::NotAtOnce;
 use crate::time::Instant;
-use alloc::boxed::Box;
 use alloc::sync::Arc;
-use bucket::HashBucket;
 use core::borrow::Borrow;
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
@@ -43,8 +43,8 @@ use core::iter;
 use core::marker::PhantomData;
 use entry::AnchoredTime;
 use hash::KeyHash;
-use limits::{LatestLimits, Limits};
-use slot::{AtomicU64, Ordering};
+use limits::Limits;
+use table::Table;
 
 /// The policy for a key without a slot if all slots of its bucket belong to other live keys.
 ///
@@ -152,69 +152,6 @@ impl fmt::Debug for Ticket {
         f.debug_struct("Ticket")
             .field("tier", &self.tier)
             .finish_non_exhaustive()
-    }
-}
-
-/// A table, which all its handles share.
-#[derive(Debug)]
-struct Table<A> {
-    buckets: Box<[HashBucket]>,
-    tallies: Tallies,
-    /// The tiers, in the order of their numbers.
-    tiers: Box<[Tier]>,
-    #[cfg(feature = "std")]
-    is_adjustable: bool,
-    latest: LatestLimits<A>,
-    /// Held by a thread that changes a quota; decisions do not use it.
-    #[cfg(feature = "std")]
-    changing: std::sync::Mutex<()>,
-}
-
-/// The number of buckets that a second-level cache may hold: those of 1 MiB.
-const LARGE: usize = 128;
-
-impl<A> Table<A> {
-    /// Begins to fetch the home of the key with this hash, if the table is too large for the second-level cache of most processors.
-    ///
-    /// Call it before the clock is read. A load would wait for the exchange of the last decision, and would delay the reading of the clock. A prefetch
-    /// does neither. On an Intel processor, a key among a million takes 125 ns instead of 190.
-    #[inline]
-    fn fetch(&self, hash: u64) {
-        if self.buckets.len() > LARGE {
-            let key = KeyHash::spread(hash);
-            self.bucket(key).lines[key.home()].fetch();
-        }
-    }
-
-    /// Returns the bucket of a key.
-    #[inline]
-    fn bucket(&self, key: KeyHash) -> &HashBucket {
-        &self.buckets[key.bucket_of(self.buckets.len())]
-    }
-
-    fn slots(&self) -> usize {
-        self.buckets.len() * HashBucket::SLOTS
-    }
-}
-
-/// Counts of the events in which a key found its bucket full, and was denied or admitted uncounted. (Each bucket counts its own evictions.)
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Tallies {
-    denied: AtomicU64,
-    admitted: AtomicU64,
-}
-
-impl Tallies {
-    fn count(tally: &AtomicU64) {
-        // ORDERING: relaxed. A count of events, which orders nothing.
-        tally.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Takes back an event that was counted.
-    fn uncount(tally: &AtomicU64) {
-        // ORDERING: relaxed, as in `count`.
-        tally.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

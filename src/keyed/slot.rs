@@ -5,7 +5,7 @@
 //! ```text
 //!             63      62 61          ..                       0
 //! resident   | version  | limit (1 to 5 bits) | word           |   a key's meter
-//! claimed    | 1111 1111 1111 | 0 | 0 | version | limit | ticket   a key is moving in
+//! claimed    | 1111 1111 1111 | 0 | 0 | version | limit | ticket   a key is being inserted
 //! vacant     | 1111 1111 1111 | 1 | 0 | version | limit | ticket   a claim was given up; or all ones: no key was ever here
 //!             63           52  51      49 48     47 .. 44  43 .. 0
 //! ```
@@ -91,7 +91,7 @@ pub(super) struct Form {
 
 impl Form {
     /// Returns the form that distinguishes `limits` limits.
-    pub(super) const fn telling_apart(limits: usize) -> Self {
+    pub(super) const fn for_limits(limits: usize) -> Self {
         let bits = usize::BITS - limits.saturating_sub(1).leading_zeros();
         Self {
             bits: u64::BITS - VERSION_BITS - bits,
@@ -475,7 +475,7 @@ mod tests {
     fn forms() -> impl Strategy<Value = (Form, u8)> {
         (1..=MOST_LIMITS).prop_flat_map(|limits| {
             let last = u8::try_from(limits - 1).unwrap();
-            (Just(Form::telling_apart(limits)), 0..=last)
+            (Just(Form::for_limits(limits)), 0..=last)
         })
     }
 
@@ -483,7 +483,7 @@ mod tests {
     fn each_tier_bit_costs_one_word_bit() {
         let bits = [(1, 62), (2, 61), (3, 60), (4, 60), (5, 59), (8, 59), (9, 58), (16, 58)];
         for (limits, bits) in bits {
-            assert_eq!(Form::telling_apart(limits).bits(), bits, "{limits} limits");
+            assert_eq!(Form::for_limits(limits).bits(), bits, "{limits} limits");
         }
         assert_eq!(SlotState::UNTAKEN.kind(), StateKind::Vacant);
     }

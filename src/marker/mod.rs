@@ -233,7 +233,7 @@ impl<R: Rule, C: Clock> Marker<R, C> {
     /// ```
     #[inline]
     pub fn remark_at(&self, bytes: u32, came: Colour, at: Instant) -> Colour {
-        self.colour(bytes, came, When::At(at))
+        self.colour(bytes, came, When::At(at.into()))
     }
 
     /// Returns how many bytes the committed bucket and the second bucket (the peak or excess) hold now. Changes nothing.
@@ -245,7 +245,7 @@ impl<R: Rule, C: Clock> Marker<R, C> {
     /// Returns how many bytes the committed bucket and the second bucket hold at `at`. Changes nothing.
     #[must_use]
     pub fn available_at(&self, at: Instant) -> [u32; 2] {
-        self.available_when(When::At(at))
+        self.available_when(When::At(at.into()))
     }
 
     fn available_when(&self, when: When) -> [u32; 2] {

@@ -2,6 +2,9 @@
 
 #[cfg(feature = "alloc")]
 mod reservation;
+#[cfg(feature = "std")]
+mod snapshot;
+mod steps;
 mod verbs;
 
 #[cfg(feature = "alloc")]

@@ -2,12 +2,12 @@
 
 use super::Meter;
 use crate::algorithm::Algorithm;
-use crate::clock::{Clock, DefaultClock, When};
+use crate::clock::{Clock, DefaultClock};
 use crate::outcome::NegativeMultiDecision;
 use crate::schedule::NotStored;
 use crate::store::{Atomic, OwnedStore, Store};
 use crate::time::{self, Instant};
-use crate::units::{Nanos, Volume};
+use crate::units::Volume;
 use core::fmt;
 use core::time::Duration;
 
@@ -54,7 +54,7 @@ impl<A: Algorithm, C: Clock, S: OwnedStore<A> + Clone> Meter<A, C, S> {
     ///
     /// [`NegativeMultiDecision`], and nothing has changed, if the cells conform only later, or never.
     pub fn reserve(&self, n: u32, longest_wait: Duration) -> Result<Reservation<A, C, S>, NegativeMultiDecision> {
-        self.reserve_as_at(n, longest_wait, self.exact_position(When::Now))
+        self.reserve_at(n, longest_wait, self.clock.now_exactly())
     }
 
     /// Takes `n` cells that conform at `at` or within `longest_wait` of it; see [`reserve`](Self::reserve).
@@ -68,15 +68,7 @@ impl<A: Algorithm, C: Clock, S: OwnedStore<A> + Clone> Meter<A, C, S> {
         longest_wait: Duration,
         at: Instant,
     ) -> Result<Reservation<A, C, S>, NegativeMultiDecision> {
-        self.reserve_as_at(n, longest_wait, self.exact_position(When::At(at)))
-    }
-
-    fn reserve_as_at(
-        &self,
-        n: u32,
-        longest_wait: Duration,
-        at: Nanos,
-    ) -> Result<Reservation<A, C, S>, NegativeMultiDecision> {
+        let at = self.time_line().position(at);
         let by = at.later(time::nanos(longest_wait));
         loop {
             let mut reservation = Reservation {
@@ -200,19 +192,16 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Reservation<A, C, S> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancel(self) {
-        self.give_back(When::At(self.meter.clock().now_exactly()));
+        let now = self.meter.clock().now_exactly();
+        self.cancel_at(now);
     }
 
     /// Gives back the part of the cells that certainly has not drained by `at`; see [`cancel`](Self::cancel).
     pub fn cancel_at(self, at: Instant) {
-        self.give_back(When::At(at));
-    }
-
-    fn give_back(&self, when: When) {
         if self.cells == 0 {
             return;
         }
-        let at = when.position(self.meter.clock(), self.meter.time_line());
+        let at = self.meter.time_line().position(at);
         // If nothing is stored, there was nothing to give back, or the quota has been changed.
         let _ = self.meter.store.update_unchanged(at, |schedule, word, drained| {
             if word != self.word && schedule.algorithm.has_cells_ahead(word, drained) {

@@ -1,21 +1,14 @@
 //! The verbs of a meter. Each verb is one atomic step, or one read.
 //!
-//! To add a verb, add its function here (and its `_at` form), with its docs, tests and oracle.
+//! To add a verb, add its function here (and its `_at` form), with its docs, tests and oracle. Its step is in [`steps`](super::steps).
 
 use super::Meter;
 use crate::algorithm::Algorithm;
-use crate::clock::{Clock, When, act_now};
-use crate::outcome::{Admitted, NegativeMultiDecision, NonConformance, Status, Taken, Until};
-use crate::quota::Quota;
-use crate::schedule::{NotAtOnce, NotStored, Schedule};
-#[cfg(feature = "std")]
-use crate::snapshot::{RestoreError, Snapshot};
-use crate::store::{Store, pause};
-#[cfg(feature = "std")]
-use crate::time::SystemTime;
+use crate::clock::{Clock, When};
+use crate::outcome::{Admitted, NegativeMultiDecision, NonConformance, Status, Taken};
+use crate::store::Store;
 use crate::time::{Instant, Moment};
-use crate::units::{Nanos, Volume};
-use core::cell::Cell;
+use crate::units::Nanos;
 
 impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// Decides one cell at `at`, and counts it if it conforms. [`Decider`](crate::Decider) states the laws. Takes constant time.
@@ -37,7 +30,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// ```
     #[inline]
     pub fn check_at(&self, at: Instant) -> Result<(), NonConformance> {
-        self.check_when(When::At(at))
+        self.check_when(When::At(at.into()))
     }
 
     /// Decides one cell now, by the meter's clock, and counts it if it conforms. [`Decider`](crate::Decider) states the laws.
@@ -77,7 +70,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// ```
     #[inline]
     pub fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
-        self.check_n_when(n, When::At(at))
+        self.check_n_when(n, When::At(at.into()))
     }
 
     /// Decides a batch of `n` cells now, by the meter's clock, and counts all of them if all conform. [`MultiDecider`](crate::MultiDecider) states
@@ -136,7 +129,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     ///
     /// As [`peek`](Self::peek).
     pub fn peek_at(&self, at: Instant) -> Result<(), NonConformance> {
-        self.peek_when(When::At(at))
+        self.peek_when(When::At(at.into()))
     }
 
     /// Returns the decision that [`check_n`](Self::check_n) would return, and changes nothing.
@@ -155,7 +148,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// As [`peek_n`](Self::peek_n).
     #[inline]
     pub fn peek_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
-        self.peek_n_when(n, When::At(at))
+        self.peek_n_when(n, When::At(at.into()))
     }
 
     /// Decides a batch of `n` cells now, as [`check_n`](Self::check_n) does, and also returns the meter's status: after an admission, or at a denial.
@@ -181,7 +174,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// Decides a batch of `n` cells at `at`, and also returns the meter's status; see [`take`](Self::take).
     #[inline]
     pub fn take_at(&self, n: u32, at: Instant) -> Taken {
-        self.take_when(n, When::At(at))
+        self.take_when(n, When::At(at.into()))
     }
 
     /// Decides as [`take`](Self::take), and returns the result of `read` on the status if the cells were admitted. It is faster, because the status is
@@ -204,7 +197,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     #[doc(hidden)]
     #[inline]
     pub fn take_read_at<T: Copy>(&self, n: u32, at: Moment, read: impl Fn(&Status) -> T) -> Result<T, Taken> {
-        self.take_read_when(n, When::Of(at), read)
+        self.take_read_when(n, When::At(at), read)
     }
 
     /// Returns the decision that [`take_read_at`](Self::take_read_at) would return, and changes nothing.
@@ -215,7 +208,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     #[doc(hidden)]
     #[inline]
     pub fn look_at(&self, n: u32, at: Moment) -> Result<(), NegativeMultiDecision> {
-        self.peek_n_when(n, When::Of(at))
+        self.peek_n_when(n, When::At(at))
     }
 
     /// Admits as many of `n` cells as conform now, and returns their number. If that is fewer than `n`, also returns the instant from which the next
@@ -238,7 +231,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
 
     /// Admits as many of `n` cells as conform at `at`; see [`check_up_to`](Self::check_up_to).
     pub fn check_up_to_at(&self, n: u32, at: Instant) -> Admitted {
-        self.check_up_to_when(n, When::At(at))
+        self.check_up_to_when(n, When::At(at.into()))
     }
 
     /// Counts `n` cells now, whether they conform or not. Cells that do not conform become a debt, and later cells have to wait until it has drained.
@@ -264,7 +257,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
 
     /// Counts `n` cells at `at`, whether they conform or not; see [`charge`](Self::charge).
     pub fn charge_at(&self, n: u64, at: Instant) -> u64 {
-        self.charge_when(n, When::At(at))
+        self.charge_when(n, When::At(at.into()))
     }
 
     /// Gives back `n` cells now, but no more than makes the meter idle: cells that have already drained are not given back twice.
@@ -289,7 +282,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
 
     /// Gives back `n` cells at `at`; see [`refund`](Self::refund).
     pub fn refund_at(&self, n: u64, at: Instant) {
-        self.refund_when(n, When::At(at));
+        self.refund_when(n, When::At(at.into()));
     }
 
     /// Makes the meter idle, and cancels any debt. Law 1 of [`Decider`](crate::Decider) then holds for the cells admitted after the reset.
@@ -305,7 +298,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// ```
     pub fn reset(&self) {
         // The result is the same at any time.
-        self.lower(When::At(self.time_line().beginning()), |_, _, _| 0);
+        self.lower(Nanos::BEGINNING, |_, _, _| 0);
     }
 
     /// Returns the meter's status now, from one read of the word.
@@ -331,423 +324,6 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// Returns the meter's status at `at`, from one read of the word.
     #[must_use]
     pub fn status_at(&self, at: Instant) -> Status {
-        self.status_when(When::At(at))
+        self.status_when(When::At(at.into()))
     }
-}
-
-/// Snapshots, by the wall clock.
-#[cfg(feature = "std")]
-impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
-    /// Returns the meter's owed cells now, tied to the wall clock. Changes nothing; reads the word once.
-    ///
-    /// Cells that are admitted afterwards are not in the snapshot.
-    ///
-    /// ```
-    /// use ratelimit_meter::{LeakyBucket, Quota};
-    ///
-    /// let quota: Quota = "10/d".parse()?;
-    /// let before = LeakyBucket::from_quota(quota)?;
-    /// before.charge(50);
-    /// let snapshot = before.snapshot(); // to be stored
-    ///
-    /// // After the restart:
-    /// let meter = LeakyBucket::from_quota(quota)?;
-    /// meter.restore(&snapshot)?;
-    /// assert_eq!(meter.level(), 50);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        // Reads the wall clock last: the time that passes in between has not drained then.
-        let at = self.exact_position(When::Now);
-        self.snapshot_when(at, SystemTime::now())
-    }
-
-    /// Returns the meter's owed cells at an instant, given together with the wall-clock time at that instant; see [`snapshot`](Self::snapshot).
-    #[must_use]
-    pub fn snapshot_at(&self, (at, wall): (Instant, SystemTime)) -> Snapshot {
-        self.snapshot_when(self.time_line().position(at), wall)
-    }
-
-    /// Restores the owed cells of a snapshot, less those that have drained since by the wall clock, in this meter and all its clones.
-    ///
-    /// The meter forgets the cells that it has admitted itself, so restore before the first cell. The meter then has the debt that the meter of the
-    /// snapshot would have now, or one unit more. (A unit is the fraction of a cell that the meter counts in, and drains in less than a nanosecond.)
-    /// So law 1 of [`Decider`](crate::Decider) may add one more unit to a window that holds a restart. If cells come in ticks, which count from the
-    /// creation of this meter, law 1 may add one more interval.
-    ///
-    /// If the wall clock went back, no time has passed. If the wall clock was set forward, the difference counts as time, as for every reader of that
-    /// clock. One atomic step; takes constant time.
-    ///
-    /// # Errors
-    ///
-    /// [`RestoreError`], and nothing has changed, if the snapshot is of another version, algorithm or limit, or owes more than a
-    /// meter can record.
-    ///
-    /// ```
-    /// use ratelimit_meter::{GCRA, Quota};
-    /// use std::time::{Duration, Instant, SystemTime};
-    ///
-    /// let quota: Quota = "10/h".parse()?;
-    /// let (before, after) = (GCRA::from_quota(quota)?, GCRA::from_quota(quota)?);
-    /// let (now, wall) = (Instant::now(), SystemTime::now());
-    /// before.check_n_at(10, now)?;
-    /// let snapshot = before.snapshot_at((now, wall));
-    ///
-    /// // Twelve minutes later, in another process:
-    /// after.restore_at(&snapshot, (now, wall + Duration::from_secs(720)))?;
-    /// assert_eq!(after.status_at(now).remaining(), 2);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn restore(&self, snapshot: &Snapshot) -> Result<(), RestoreError> {
-        // Reads the wall clock first: the time that passes in between has not drained yet.
-        let wall = SystemTime::now();
-        self.restore_when(snapshot, self.exact_position(When::Now), wall)
-    }
-
-    /// Restores the owed cells of a snapshot at an instant, given together with the wall-clock time at that instant; see [`restore`](Self::restore).
-    ///
-    /// # Errors
-    ///
-    /// As [`restore`](Self::restore).
-    pub fn restore_at(&self, snapshot: &Snapshot, (at, wall): (Instant, SystemTime)) -> Result<(), RestoreError> {
-        self.restore_when(snapshot, self.time_line().position(at), wall)
-    }
-
-    fn snapshot_when(&self, at: Nanos, wall: SystemTime) -> Snapshot {
-        self.store
-            .read(at, |schedule, word| Snapshot::of(schedule, word, at, wall))
-    }
-
-    fn restore_when(&self, snapshot: &Snapshot, at: Nanos, wall: SystemTime) -> Result<(), RestoreError> {
-        let error = Cell::new(None);
-        let restored = self.store.update(at, |schedule, _, drained| {
-            let word = snapshot.word(schedule, drained, wall);
-            error.set(word.err());
-            word.map_or(Err(NotStored::Unchanged), |word| Ok((word, ())))
-        });
-        match (restored, error.get()) {
-            (Ok(()), _) => Ok(()),
-            (Err(_), Some(error)) => Err(error),
-            (Err(_), None) => Err(RestoreError::NoSlot),
-        }
-    }
-}
-
-/// The steps behind the verbs.
-impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
-    /// Runs `act` at a time. If the time is now, runs it by the rule of [`act_now`].
-    // Always inlined: the caller knows whether the time is now.
-    #[inline(always)]
-    pub(super) fn act<T>(&self, when: When, act: impl Fn(Nanos) -> Result<T, NotStored>) -> Result<T, NotStored> {
-        match when {
-            When::At(at) => act(self.store.time_line().position(at)),
-            When::Of(moment) => act(self.store.time_line().position_of(moment)),
-            // A denial that counts must not be tried twice.
-            When::Now if self.store.counts_denials() => act(self.exact_position(When::Now)),
-            When::Now => {
-                let now = self.clock.position(self.store.time_line());
-                let is_over_soon = |denied: &NotStored| {
-                    let is_over = denied
-                        .until()
-                        .is_some_and(|until| until.is_over_at(now.later(C::LAG_NS)));
-                    if is_over {
-                        self.store.decided_again(denied);
-                    }
-                    is_over
-                };
-                act_now(now, || self.exact_position(When::Now), act, is_over_soon)
-            }
-        }
-    }
-
-    /// Returns the result of `read` on the algorithm, the word and the volume drained by a time, from one read of the word.
-    pub(crate) fn read<T>(&self, when: When, read: impl FnOnce(&A, u64, Volume) -> T) -> T {
-        let at = self.position(when);
-        self.store.read(at, |schedule, word| {
-            read(&schedule.algorithm, word, schedule.drained(at))
-        })
-    }
-
-    #[inline]
-    fn position(&self, when: When) -> Nanos {
-        when.position(&self.clock, self.store.time_line())
-    }
-
-    pub(super) fn exact_position(&self, when: When) -> Nanos {
-        when.exact_position(&self.clock, self.store.time_line())
-    }
-
-    #[inline(always)]
-    pub(crate) fn check_when(&self, when: When) -> Result<(), NonConformance> {
-        let decided = self.act(when, |at| {
-            self.store
-                .update(at, |schedule, word, drained| schedule.decide(word, drained, 1))
-        });
-        match decided {
-            Ok(None) => Ok(()),
-            Ok(Some(until)) | Err(NotStored::Denied(until)) => Err(self.denial(until)),
-            Err(not_stored) => self.single(not_stored),
-        }
-    }
-
-    #[inline(always)]
-    pub(crate) fn check_n_when(&self, n: u32, when: When) -> Result<(), NegativeMultiDecision> {
-        if n == 0 {
-            return Ok(());
-        }
-        let decided = self.act(when, |at| {
-            self.store
-                .update(at, |schedule, word, drained| schedule.decide(word, drained, n))
-        });
-        match decided {
-            Ok(None) => Ok(()),
-            Ok(Some(until)) | Err(NotStored::Denied(until)) => {
-                Err(NegativeMultiDecision::BatchNonConforming(n, self.denial(until)))
-            }
-            Err(not_stored) => self.batch(n, not_stored),
-        }
-    }
-
-    /// Decides by `act` after a decision was not made at once.
-    #[inline(always)]
-    pub(crate) fn after<T>(not_at_once: NotAtOnce, act: impl FnOnce() -> T) -> T {
-        if C::HAS_ANCHORS {
-            out_of_line(|| {
-                if matches!(not_at_once, NotAtOnce::LostRace) {
-                    pause();
-                }
-                act()
-            })
-        } else {
-            act()
-        }
-    }
-
-    fn peek_when(&self, when: When) -> Result<(), NonConformance> {
-        let looked = self.act(when, |at| {
-            self.store
-                .look(at, |schedule, word, drained| schedule.look(word, drained, 1))
-        });
-        looked.or_else(|not_stored| self.single(not_stored))
-    }
-
-    #[inline]
-    fn peek_n_when(&self, n: u32, when: When) -> Result<(), NegativeMultiDecision> {
-        if n == 0 || self.store.conforms_at_once(|| self.position(when), n) {
-            return Ok(());
-        }
-        let look = || {
-            self.act(when, |at| {
-                self.store
-                    .look(at, |schedule, word, drained| schedule.look(word, drained, n))
-            })
-            .or_else(|not_stored| self.batch(n, not_stored))
-        };
-        if S::TAKES_AT_ONCE { out_of_line(look) } else { look() }
-    }
-
-    #[inline]
-    fn take_when(&self, n: u32, when: When) -> Taken {
-        match self.take_read_when(n, when, |status| *status) {
-            Ok(status) => Taken::new(Ok(()), status),
-            Err(taken) => taken,
-        }
-    }
-
-    /// Takes `n` cells. If they are admitted, returns the result of `read` on the status; otherwise, or if `n` is 0, returns the decision and the status.
-    #[inline]
-    fn take_read_when<T: Copy>(&self, n: u32, when: When, read: impl Fn(&Status) -> T) -> Result<T, Taken> {
-        if !S::TAKES_AT_ONCE || n == 0 {
-            return self.take_step_by_step(n, when, read);
-        }
-        match self.store.take_at_once(|| self.position(when), n, &read) {
-            Ok(Ok(read)) => Ok(read),
-            Ok(Err((until, status))) => {
-                let denial = NegativeMultiDecision::BatchNonConforming(n, self.denial(until));
-                Err(Taken::new(Err(denial), status))
-            }
-            Err(not_at_once) => Self::after(not_at_once, || self.take_step_by_step(n, when, read)),
-        }
-    }
-
-    #[inline]
-    fn take_step_by_step<T: Copy>(&self, n: u32, when: When, read: impl Fn(&Status) -> T) -> Result<T, Taken> {
-        // The status is of the word on which the last decision was made.
-        let seen = Cell::new(None);
-        let taken = self.act(when, |at| {
-            self.store.update(at, |schedule, word, drained| {
-                let decided = match n {
-                    0 => Err(NotStored::Unchanged),
-                    _ => schedule.decide(word, drained, n),
-                };
-                let after = decided.map_or(word, |(word, _)| word);
-                let status = self.store.status_of(schedule, after, at);
-                let is_admitted = matches!(decided, Ok((_, None)));
-                seen.set(Some(if is_admitted { Ok(read(&status)) } else { Err(status) }));
-                decided
-            })
-        });
-        match (taken, seen.get()) {
-            (Ok(None) | Err(NotStored::Forgotten), Some(Ok(read))) => Ok(read),
-            (decided, seen) => Err(self.taken(n, when, decided, seen.and_then(Result::err))),
-        }
-    }
-
-    /// Evaluates a decision on `n` cells at `at` and the status with it, from one read of the word.
-    pub(crate) fn evaluate(&self, n: u32, at: Instant) -> Taken {
-        let when = When::At(at);
-        if n == 0 {
-            return Taken::new(Ok(()), self.status_when(when));
-        }
-        let status = Cell::new(None);
-        let looked = self.act(when, |at| {
-            self.store.look(at, |schedule, word, drained| {
-                status.set(Some(self.store.status_of(schedule, word, at)));
-                schedule.look(word, drained, n)
-            })
-        });
-        self.taken(n, when, looked.map(|()| None), status.get())
-    }
-
-    /// Joins a decision on `n` cells and the status that was seen with it.
-    #[inline]
-    fn taken(&self, n: u32, when: When, decided: Result<Option<Until>, NotStored>, seen: Option<Status>) -> Taken {
-        let status = match (decided, seen) {
-            // A key without a slot has no word, so its status is that of the table.
-            (Err(NotStored::NoSlot(_)), _) | (_, None) => self.status_when(when),
-            (_, Some(status)) => status,
-        };
-        let decision = match decided {
-            Ok(None) => Ok(()),
-            Ok(Some(until)) => Err(NegativeMultiDecision::BatchNonConforming(n, self.denial(until))),
-            Err(not_stored) => self.batch(n, not_stored),
-        };
-        Taken::new(decision, status)
-    }
-
-    fn check_up_to_when(&self, n: u32, when: When) -> Admitted {
-        if n == 0 {
-            return Admitted::new(0, None);
-        }
-        let made = Cell::new((0, None));
-        // Uses the exact time: a clock that is behind would report a wait until an instant that is past.
-        let admitted = self.store.update(self.exact_position(when), |schedule, word, drained| {
-            let (word, admitted) = schedule.decide_up_to(word, drained, n)?;
-            made.set(admitted);
-            Ok((word, admitted))
-        });
-        match admitted {
-            Ok((cells, next)) => Admitted::new(cells, next.map(|until| self.denial(until))),
-            Err(NotStored::Forgotten) => {
-                let (cells, next) = made.get();
-                Admitted::new(cells, next.map(|until| self.denial(until)))
-            }
-            Err(not_stored) => Admitted::new(0, self.single(not_stored).err()),
-        }
-    }
-
-    fn charge_when(&self, n: u64, when: When) -> u64 {
-        let charged = self.store.update(self.position(when), |schedule, word, drained| {
-            match schedule.algorithm.charge(word, drained, n) {
-                (_, unrecorded) if unrecorded == n => Err(NotStored::Unchanged),
-                charged => Ok(charged),
-            }
-        });
-        charged.unwrap_or(n)
-    }
-
-    fn refund_when(&self, n: u64, when: When) {
-        self.lower(when, |schedule, word, drained| {
-            schedule.algorithm.refund(word, drained, n)
-        });
-    }
-
-    /// Stores a lower word, unless it is the same.
-    fn lower(&self, when: When, lowered: impl Fn(&Schedule<A>, u64, Volume) -> u64) {
-        let step = self.store.update(self.position(when), |schedule, word, drained| {
-            match lowered(schedule, word, drained) {
-                same if same == word => Err(NotStored::Unchanged),
-                lower => Ok((lower, ())),
-            }
-        });
-        // If nothing was stored, there was nothing to lower.
-        step.unwrap_or(());
-    }
-
-    /// Gives back `n` cells that were counted at `taken`, less the cells that may have drained by `now`.
-    pub(crate) fn give_back(&self, n: u32, taken: Instant, now: Instant) {
-        self.give_back_if(|_| true, n, taken, now);
-    }
-
-    /// Gives back `n` cells that were counted at `taken` by `quota`, less the cells that may have drained by `now`. If another quota holds by now,
-    /// they stay counted: it may have another weight, and the cells have drained at another rate.
-    pub(crate) fn give_back_by(&self, quota: Option<Quota>, n: u32, taken: Instant, now: Instant) {
-        self.give_back_if(|holds| holds == quota, n, taken, now);
-    }
-
-    fn give_back_if(&self, is_theirs: impl Fn(Option<Quota>) -> bool, n: u32, taken: Instant, now: Instant) {
-        if n > 0 {
-            let taken = self.time_line().position(taken);
-            self.lower(When::At(now), |schedule, word, drained| {
-                if is_theirs(schedule.quota) {
-                    schedule.algorithm.cancel(word, drained, n, schedule.drained(taken))
-                } else {
-                    word
-                }
-            });
-        }
-    }
-
-    /// Draws half of the cells that conform now, at most `block` and at least `missing`.
-    pub(crate) fn draw(&self, missing: u32, block: u32) -> Result<u32, NonConformance> {
-        let drawn = self.act(When::Now, |at| {
-            self.store.update(at, |schedule, word, drained| {
-                // Decides first, so that the number of cells is not computed for a meter that has none.
-                schedule.decide(word, drained, missing)?;
-                let drawn = (schedule.algorithm.room(word, drained) / 2).min(block).max(missing);
-                schedule.decide(word, drained, drawn).map(|(word, _)| (word, drawn))
-            })
-        });
-        drawn.or_else(|not_stored| self.single(not_stored).map(|()| missing))
-    }
-
-    fn status_when(&self, when: When) -> Status {
-        self.store.status(self.position(when))
-    }
-
-    #[inline]
-    pub(super) fn denial(&self, until: Until) -> NonConformance {
-        NonConformance::new(self.store.time_line().beginning(), until)
-    }
-
-    /// Returns the decision on one cell whose step was not stored.
-    #[cold]
-    #[inline(never)]
-    fn single(&self, not_stored: NotStored) -> Result<(), NonConformance> {
-        match not_stored {
-            NotStored::Denied(until) => Err(self.denial(until)),
-            NotStored::NoSlot(until) => Err(NonConformance::table_full(self.store.time_line().beginning(), until)),
-            NotStored::Unchanged | NotStored::Forgotten => Ok(()),
-            // Cannot happen for one cell, which fits every burst.
-            NotStored::Never => Err(self.denial(Until::NEVER)),
-        }
-    }
-
-    /// Returns the decision on `n` cells whose step was not stored.
-    pub(super) fn batch(&self, n: u32, not_stored: NotStored) -> Result<(), NegativeMultiDecision> {
-        match not_stored {
-            NotStored::Never => Err(NegativeMultiDecision::InsufficientCapacity(n)),
-            _ => self
-                .single(not_stored)
-                .map_err(|denial| NegativeMultiDecision::BatchNonConforming(n, denial)),
-        }
-    }
-}
-
-// Out of line, so that the common case inlines.
-#[cold]
-#[inline(never)]
-fn out_of_line<T>(act: impl FnOnce() -> T) -> T {
-    act()
 }

@@ -7,17 +7,15 @@ pub use text::ParseQuotaError;
 pub(crate) use text::deserialize;
 
 use crate::error::InconsistentCapacity;
-use crate::time::whole_nanos;
+use crate::time::{NANOS_PER_SEC, whole_nanos};
 use core::num::{NonZeroU32, NonZeroU64};
 use core::time::Duration;
-
-const SECOND: u64 = 1_000_000_000;
 
 /// The maximum number of cells a second that a meter can hold.
 const FASTEST: u128 = 1 << 32;
 
 /// The longest time in which a full burst may drain: 200 years of 365.25 days.
-pub(crate) const LONGEST_REST: u64 = 200 * 31_557_600 * SECOND;
+pub(crate) const LONGEST_REST: u64 = 200 * 31_557_600 * NANOS_PER_SEC;
 
 /// A limit as people state it: cells per period, a burst, the weight of a cell, and whether cells come one by one or in ticks.
 ///
@@ -58,19 +56,19 @@ impl Quota {
     /// Returns a quota of `cells` a second.
     #[must_use]
     pub const fn per_second(cells: NonZeroU32) -> Self {
-        Self::per(cells, SECOND)
+        Self::per(cells, NANOS_PER_SEC)
     }
 
     /// Returns a quota of `cells` a minute.
     #[must_use]
     pub const fn per_minute(cells: NonZeroU32) -> Self {
-        Self::per(cells, 60 * SECOND)
+        Self::per(cells, 60 * NANOS_PER_SEC)
     }
 
     /// Returns a quota of `cells` an hour.
     #[must_use]
     pub const fn per_hour(cells: NonZeroU32) -> Self {
-        Self::per(cells, 3600 * SECOND)
+        Self::per(cells, 3600 * NANOS_PER_SEC)
     }
 
     /// Returns a quota of `cells` in each `period`, 1 ns to 200 years.
@@ -242,7 +240,7 @@ impl Quota {
         if period_ns == 0 {
             return Err(InconsistentCapacity::ZeroPeriod);
         }
-        if cells as u128 * SECOND as u128 > FASTEST * period_ns {
+        if cells as u128 * NANOS_PER_SEC as u128 > FASTEST * period_ns {
             return Err(InconsistentCapacity::TooFast {
                 cells,
                 period: self.period(),
@@ -297,4 +295,11 @@ impl DualQuota {
     pub const fn second(&self) -> Quota {
         self.second
     }
+}
+
+pub(crate) const fn greatest_common_divisor(mut one: u128, mut other: u128) -> u128 {
+    while other != 0 {
+        (one, other) = (other, one % other);
+    }
+    one
 }

@@ -1,6 +1,6 @@
 //! The text of a quota: `100/min burst 20 weight 2 every 1s`.
 
-use super::{DualQuota, Quota};
+use super::{DualQuota, Quota, greatest_common_divisor};
 use crate::error::InconsistentCapacity;
 use core::error::Error;
 use core::fmt;
@@ -239,17 +239,10 @@ fn ratio(text: &str, span: Range<usize>) -> Result<(u128, u64), ParseQuotaError>
             _ => return Err(TextProblem::Number.at(span)),
         }
     }
-    let common = gcd(numerator, denominator.into());
+    let common = greatest_common_divisor(numerator, denominator.into());
     // A divisor of the denominator, so both casts are exact.
     let denominator = u64::try_from(u128::from(denominator) / common).unwrap_or(denominator);
     Ok((numerator / common, denominator))
-}
-
-const fn gcd(mut a: u128, mut b: u128) -> u128 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }
 
 /// Reads a number with a suffix, as a ratio in lowest terms.
@@ -266,7 +259,7 @@ fn decimal(text: &str, span: Range<usize>) -> Result<(u128, u64), ParseQuotaErro
         ..error
     })?;
     let numerator = numerator.checked_mul(factor).ok_or(TextProblem::NumberRange.at(span))?;
-    let common = gcd(numerator, denominator.into());
+    let common = greatest_common_divisor(numerator, denominator.into());
     let denominator = u64::try_from(u128::from(denominator) / common).unwrap_or(denominator);
     Ok((numerator / common, denominator))
 }

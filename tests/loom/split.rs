@@ -143,7 +143,7 @@ fn charge_beside_a_quota_change_counts_once() {
     });
 }
 
-/// Breaks if a key that moves in by limits that were superseded is not converted: the change must find it, or it must find the change.
+/// Breaks if a key that is inserted by limits that were superseded is not converted: the change must find it, or it must find the change.
 #[test]
 fn new_key_beside_a_quota_change_is_converted() {
     model(2, || {

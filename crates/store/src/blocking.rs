@@ -89,10 +89,10 @@ impl<S: BlockingStore> BlockingMeter<S> {
             Ok(Arrival::Leased(known)) => Ok(Decided::Admitted(known, Via::Lease)),
             Ok(Arrival::Denied(known)) => Ok(Decided::Denied(known, Via::RememberedDenial)),
             Ok(Arrival::Alone(generation)) if n > 1 => {
-                let reply = inner.batch(subject, Verb::Check, n, generation);
+                let reply = inner.ask_and_learn(subject, Verb::Check, n, generation);
                 reply.map(|(known, cells)| Terms::all_or_none(known, n, cells))
             }
-            Ok(_) => inner.single(subject),
+            Ok(_) => inner.ask_for_one(subject),
         };
         let verdict = match served {
             Ok(decided) => Terms::decided(n, decided, Instant::now()),
@@ -114,7 +114,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
             return Ok(AdmittedPart::of(0, None, Via::Quota));
         }
         let generation = inner.local.generation(subject);
-        let part = match inner.batch(subject, Verb::UpTo, n, generation) {
+        let part = match inner.ask_and_learn(subject, Verb::UpTo, n, generation) {
             Ok((known, cells)) => Terms::part(&known, n, cells),
             Err(error) => AdmittedPart::for_all(n, inner.policy.answer(subject, n, error, Instant::now())?),
         };
@@ -143,8 +143,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
             return Ok(verdict);
         }
         let (known, cells) = inner.ask(subject, Verb::Peek, None, n.into())?;
-        let received = known.received;
-        Ok(Terms::verdict(known, n, cells == u64::from(n), received, Via::Store))
+        Ok(Terms::replied(known, n, cells))
     }
 
     /// Counts `n` cells of `subject` whose number is known only afterwards, into debt if necessary; returns how many were recorded.
@@ -194,8 +193,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
             return Ok(verdict);
         }
         let (known, cells) = inner.ask(subject, Verb::Check, Some(at), n.into())?;
-        let received = known.received;
-        Ok(Terms::verdict(known, n, cells == u64::from(n), received, Via::Store))
+        Ok(Terms::replied(known, n, cells))
     }
 
     /// Gives back the cells of all blocks that this process has drawn and not used; returns how many blocks.
@@ -241,7 +239,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
 
 impl<S: BlockingStore> Inner<S, ()> {
     /// Asks about one cell as a joined call with one waiter, which may draw a block.
-    fn single(&self, subject: &str) -> Served {
+    fn ask_for_one(&self, subject: &str) -> Served {
         let _place = self.policy.place()?;
         let flight = self
             .local
@@ -254,7 +252,8 @@ impl<S: BlockingStore> Inner<S, ()> {
         deliveries.pop().map_or_else(nothing, |((), served)| served)
     }
 
-    fn batch(&self, subject: &str, verb: Verb, n: u32, generation: u64) -> Result<(Known, u64), StoreError> {
+    /// Asks the store about a batch, and remembers the reply.
+    fn ask_and_learn(&self, subject: &str, verb: Verb, n: u32, generation: u64) -> Result<(Known, u64), StoreError> {
         let (known, cells) = self.ask(subject, verb, None, n.into())?;
         self.local.learn(subject, &known, generation, known.received);
         Ok((known, cells))

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 ///
 /// One shared allocation, because each cell of a block takes a copy.
 #[derive(Debug, Clone)]
-pub(crate) struct Known(Arc<Told>);
+pub(crate) struct Known(Arc<KnownStates>);
 
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct KnownStates {
     limits: Arc<[StoreLimit]>,
     states: Box<[State]>,
     clock: Micros,
@@ -26,9 +26,9 @@ pub(crate) struct Told {
 }
 
 impl Deref for Known {
-    type Target = Told;
+    type Target = KnownStates;
 
-    fn deref(&self) -> &Told {
+    fn deref(&self) -> &KnownStates {
         &self.0
     }
 }
@@ -36,7 +36,7 @@ impl Deref for Known {
 impl Known {
     /// The states of `limits` in a reply.
     pub(crate) fn of(limits: &Arc<[StoreLimit]>, reply: &Reply, sent: Instant, received: Instant) -> Self {
-        Self(Arc::new(Told {
+        Self(Arc::new(KnownStates {
             limits: Arc::clone(limits),
             states: reply.states.as_slice().into(),
             clock: reply.clock,
@@ -46,7 +46,7 @@ impl Known {
     }
 }
 
-impl Told {
+impl KnownStates {
     /// The time from the store's decision until `n` cells conform on all limits; at most the smallest of their largest batches.
     pub(crate) fn until(&self, n: u32) -> Duration {
         let until = |(limit, state): (&StoreLimit, &State)| limit.until(*state, self.clock, n);

@@ -240,10 +240,7 @@ impl<W> LocalLayer<W> {
                         expires: later(sent, lease.keep),
                     };
                     // Threads that block may draw at once.
-                    let other = entry
-                        .block
-                        .take()
-                        .filter(|block| now < block.expires && block.cells > 0);
+                    let other = entry.take_block(now);
                     entry.block = Some(other.map_or(block, |other| block.joined(other)));
                 }
             }
@@ -313,11 +310,7 @@ impl<W> LocalLayer<W> {
             let shard = &mut *shard.lock();
             shard.generation += 1;
             for entry in &mut shard.entries {
-                if let Some(block) = entry
-                    .block
-                    .take()
-                    .filter(|block| now < block.expires && block.cells > 0)
-                {
+                if let Some(block) = entry.take_block(now) {
                     entry.generation = shard.generation;
                     entry.known = None;
                     blocks.push((entry.subject.to_string(), block.cells, block.drawn));
@@ -428,6 +421,11 @@ impl<W> SubjectEntry<W> {
         block.cells = left;
         self.usage.used(n);
         true
+    }
+
+    /// Takes the block, if it has cells that are not lost.
+    fn take_block(&mut self, now: Instant) -> Option<Block> {
+        self.block.take().filter(|block| now < block.expires && block.cells > 0)
     }
 
     /// The reply by which `n` cells do not conform at `now`: the store decided after that call was sent, so by its clock less has passed

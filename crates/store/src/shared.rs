@@ -138,10 +138,12 @@ impl<S: AsyncStore> SharedMeter<S> {
         };
         let served = match inner.local.arrive(subject, n, now, waiter) {
             Err(error) => Err(error),
-            Ok(Arrival::Leased(known)) => return Ok(inner.told(n, Decided::Admitted(known, Via::Lease), now)),
-            Ok(Arrival::Denied(known)) => return Ok(inner.told(n, Decided::Denied(known, Via::RememberedDenial), now)),
+            Ok(Arrival::Leased(known)) => return Ok(inner.reported(n, Decided::Admitted(known, Via::Lease), now)),
+            Ok(Arrival::Denied(known)) => {
+                return Ok(inner.reported(n, Decided::Denied(known, Via::RememberedDenial), now));
+            }
             Ok(Arrival::Alone(generation)) => {
-                let reply = inner.alone(subject, Verb::Check, n, generation).await;
+                let reply = inner.ask_and_learn(subject, Verb::Check, n, generation).await;
                 reply.map(|(known, cells)| Terms::all_or_none(known, n, cells))
             }
             Ok(Arrival::Fly(first)) => {
@@ -152,7 +154,7 @@ impl<S: AsyncStore> SharedMeter<S> {
         };
         drop(place);
         let error = match served {
-            Ok(decided) => return Ok(inner.told(n, decided, self::now())),
+            Ok(decided) => return Ok(inner.reported(n, decided, self::now())),
             Err(error) => error,
         };
         let verdict = inner.policy.answer(subject, n, error, self::now())?;
@@ -172,7 +174,7 @@ impl<S: AsyncStore> SharedMeter<S> {
             return Ok(AdmittedPart::of(0, None, Via::Quota));
         }
         let generation = inner.local.generation(subject);
-        let part = match inner.alone(subject, Verb::UpTo, n, generation).await {
+        let part = match inner.ask_and_learn(subject, Verb::UpTo, n, generation).await {
             Ok((known, cells)) => Terms::part(&known, n, cells),
             Err(error) => AdmittedPart::for_all(n, inner.policy.answer(subject, n, error, now())?),
         };
@@ -200,9 +202,8 @@ impl<S: AsyncStore> SharedMeter<S> {
         if let Some(verdict) = inner.terms.by_quota(n) {
             return Ok(verdict);
         }
-        let (known, cells) = inner.ask(subject, Verb::Peek, n.into()).await?;
-        let admitted = cells == u64::from(n);
-        Ok(Terms::verdict(known, n, admitted, now(), Via::Store))
+        let (known, cells) = inner.ask(subject, Verb::Peek, None, n.into()).await?;
+        Ok(Terms::replied(known, n, cells))
     }
 
     /// Counts `n` cells of `subject` whose number is known only afterwards, into debt if necessary. Returns the number of recorded cells, which is less
@@ -218,7 +219,7 @@ impl<S: AsyncStore> SharedMeter<S> {
         }
         let inner = &self.inner;
         let generation = inner.local.generation(subject);
-        let (known, recorded) = inner.ask(subject, Verb::Charge, n).await?;
+        let (known, recorded) = inner.ask(subject, Verb::Charge, None, n).await?;
         inner.local.learn(subject, &known, generation, now());
         Ok(recorded)
     }
@@ -254,7 +255,7 @@ impl<S: AsyncStore> SharedMeter<S> {
         let blocks = inner.local.take_blocks(now());
         let number = blocks.len();
         for (subject, cells, drawn) in blocks {
-            inner.ask(&subject, Verb::Cancel { drawn }, cells.into()).await?;
+            inner.ask(&subject, Verb::Cancel { drawn }, None, cells.into()).await?;
             inner.local.forget(&subject, false);
         }
         Ok(number)
@@ -274,14 +275,8 @@ impl<S: AsyncStore> SharedMeter<S> {
         if let Some(verdict) = inner.terms.by_quota(n) {
             return Ok(verdict);
         }
-        let _place = inner.policy.place()?;
-        let (reply, sent) = inner
-            .call(&[(&inner.terms, subject, n.into())], Verb::Check, Some(at))
-            .await?;
-        let known = Known::of(&inner.terms.limits, &reply, sent, now());
-        let admitted = reply.cells == Some(n.into());
-        let received = known.received;
-        Ok(Terms::verdict(known, n, admitted, received, Via::Store))
+        let (known, cells) = inner.ask(subject, Verb::Check, Some(at), n.into()).await?;
+        Ok(Terms::replied(known, n, cells))
     }
 
     /// Decides one cell of each of several subjects, of this meter and of `others` over the same store. Counts all cells if all conform, or none.
@@ -350,7 +345,7 @@ impl<S: AsyncStore> SharedMeter<S> {
             subject,
             all: verb == Verb::Reset,
         };
-        inner.ask(subject, verb, n).await.map(|_| ())
+        inner.ask(subject, verb, None, n).await.map(|_| ())
     }
 }
 
@@ -369,17 +364,17 @@ impl Drop for ForgottenOnDrop<'_> {
 }
 
 impl<S: AsyncStore> Inner<S, ServedSender> {
-    /// The verdict on a batch that was decided, by the time `at`.
-    fn told(&self, n: u32, decided: Decided, at: Instant) -> Verdict {
+    /// Returns the verdict at `at` on a batch that was decided, and reports it to the observer.
+    fn reported(&self, n: u32, decided: Decided, at: Instant) -> Verdict {
         let verdict = Terms::decided(n, decided, at);
         self.policy.observer.decided(verdict.decision, &verdict.via);
         verdict
     }
 
     /// Asks the store about one subject, in a place among the calls that wait.
-    async fn ask(&self, subject: &str, verb: Verb, n: u64) -> Result<(Known, u64), StoreError> {
+    async fn ask(&self, subject: &str, verb: Verb, at: Option<Micros>, n: u64) -> Result<(Known, u64), StoreError> {
         let _place = self.policy.place()?;
-        let (reply, sent) = self.call(&[(&self.terms, subject, n)], verb, None).await?;
+        let (reply, sent) = self.call(&[(&self.terms, subject, n)], verb, at).await?;
         Ok((
             Known::of(&self.terms.limits, &reply, sent, now()),
             reply.cells.unwrap_or(0),
@@ -387,8 +382,14 @@ impl<S: AsyncStore> Inner<S, ServedSender> {
     }
 
     /// Asks the store about a batch that joins no other call, and remembers the reply.
-    async fn alone(&self, subject: &str, verb: Verb, n: u32, generation: u64) -> Result<(Known, u64), StoreError> {
-        let (known, cells) = self.ask(subject, verb, n.into()).await?;
+    async fn ask_and_learn(
+        &self,
+        subject: &str,
+        verb: Verb,
+        n: u32,
+        generation: u64,
+    ) -> Result<(Known, u64), StoreError> {
+        let (known, cells) = self.ask(subject, verb, None, n.into()).await?;
         self.local.learn(subject, &known, generation, known.received);
         Ok((known, cells))
     }

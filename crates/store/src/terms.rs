@@ -103,6 +103,12 @@ impl Terms {
         }
     }
 
+    /// Returns the verdict of a reply that counted `cells` of a batch of `n`, all or none, at the time when the reply came.
+    pub(crate) fn replied(known: Known, n: u32, cells: u64) -> Verdict {
+        let received = known.received;
+        Self::verdict(known, n, cells == u64::from(n), received, Via::Store)
+    }
+
     /// Returns how many of `n` cells the store counted.
     pub(crate) fn part(known: &Known, n: u32, cells: u64) -> AdmittedPart {
         let cells = u32::try_from(cells).unwrap_or(u32::MAX);

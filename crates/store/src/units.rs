@@ -241,9 +241,9 @@ mod tests {
 
     #[test]
     fn overlong_idle_time_and_nanosecond_ticks_are_errors() {
-        let refused = |quota: &str| Units::of(quota.parse().unwrap()).unwrap_err();
-        assert_eq!(refused("1/60000d"), InvalidQuota::RestTooLong);
-        assert!(matches!(refused("3/s every 1500ns"), InvalidQuota::Interval { .. }));
+        let error_of = |quota: &str| Units::of(quota.parse().unwrap()).unwrap_err();
+        assert_eq!(error_of("1/60000d"), InvalidQuota::RestTooLong);
+        assert!(matches!(error_of("3/s every 1500ns"), InvalidQuota::Interval { .. }));
         let heavy = Quota::per_second(ratelimit_meter::nonzero!(1u32)).cell_weight(ratelimit_meter::nonzero!(2u32));
         assert!(matches!(Units::of(heavy), Err(InvalidQuota::Inconsistent(_))));
     }

@@ -1,9 +1,9 @@
 //! The bucket of the limiter that replaces `leaky-bucket`'s, and the gate through which cells are taken without the lock.
 
+use crate::clock::{Beginning, Shift, now};
 use crate::error::InsufficientCapacity;
 use crate::source::{Part, Source, Times, never};
 use crate::sync::{AtomicU64, Ordering};
-use crate::timers::{Beginning, Shift, now};
 use core::convert::Infallible;
 use core::fmt;
 use std::time::{Duration, Instant};

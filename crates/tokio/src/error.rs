@@ -48,7 +48,7 @@ impl NotYet {
     /// the paused time.
     #[must_use]
     pub fn wait_time(&self) -> Duration {
-        self.wait_time_from(crate::timers::now())
+        self.wait_time_from(crate::clock::now())
     }
 }
 

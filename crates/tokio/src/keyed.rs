@@ -1,10 +1,10 @@
 //! Waiting by key, for one meter of many.
 
+use crate::clock::Shift;
 use crate::error::AcquireError;
 use crate::options::{self, Patience};
 use crate::shared::SharedQueue;
 use crate::source::{CellCount, KeyOf, Source, Waitable, has_default_clock};
-use crate::timers::Shift;
 use crate::waiting::{Acquire, Wait, Waiting};
 use core::fmt;
 use core::hash::{BuildHasher, Hash};

@@ -90,6 +90,7 @@
 #![forbid(unsafe_code)]
 
 mod bucket;
+mod clock;
 mod error;
 mod keyed;
 #[cfg(all(test, ratelimit_meter_loom))]
@@ -107,13 +108,13 @@ mod wait_queue;
 mod waiting;
 
 pub use bucket::Bucket;
+pub use clock::TokioClock;
 pub use error::{AcquireError, InsufficientCapacity, InvalidRateLimiter, NotYet};
 pub use keyed::{Keyed, MeterMap, TableKeys};
 pub use options::Patience;
 pub use paced::{PacedSink, PacedStream};
 pub use rate_limiter::{RateLimiter, RateLimiterBuilder};
 pub use source::{CellCount, KeyOf, Source, Waitable};
-pub use timers::TokioClock;
 pub use waiting::{Acquire, AcquireOwned, Waiting};
 
 /// Emits an event, if the feature is on.

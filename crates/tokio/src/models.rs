@@ -220,20 +220,20 @@ fn available_cells_go_once_with_or_without_lock() {
 #[test]
 fn reported_wait_holds_beside_a_lock_free_take() {
     model_with(1, |limiter| {
-        let beginning = crate::timers::now();
+        let beginning = crate::clock::now();
         let other = limiter.clone();
         let newcomer = thread::spawn(move || other.try_acquire(1).is_ok());
         let driver = drive(1);
-        let mut told = None;
+        let mut reported = None;
         let mut wait = Wait::new(&*limiter.queue, 2);
         let _ = wait.poll::<AcquireError>(&mut Context::from_waker(Waker::noop()), |outlook| {
-            told = outlook.earliest().map(|earliest| earliest - beginning);
+            reported = outlook.earliest().map(|earliest| earliest - beginning);
             Ok(())
         });
         driver.join().unwrap();
         let taken = newcomer.join().unwrap();
         // Two cells come by the first millisecond.
-        assert_eq!(taken, told == Some(Duration::from_millis(2)), "told {told:?}");
+        assert_eq!(taken, reported == Some(Duration::from_millis(2)), "{reported:?}");
         assert_eq!(limiter.waiting(), usize::from(taken));
     });
 }

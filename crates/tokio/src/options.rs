@@ -1,9 +1,9 @@
 //! The options of a wait: its maximum duration, the maximum number of waiters ahead, and its jitter.
 
+use crate::clock::now;
 use crate::error::AcquireError;
 use crate::shared::{Outlook, SharedQueue};
 use crate::source::{CellCount, Source};
-use crate::timers::now;
 use crate::waiting::{Blocked, Held, Wait, Waiting, block_on};
 use std::future::poll_fn;
 use std::task::Poll;

@@ -2,10 +2,11 @@
 //!
 //! Only the queue is touched under the lock. Wakers are called, and timers are set, after the lock is released.
 
+use crate::clock::Shift;
 use crate::error::AcquireError;
 use crate::source::Source;
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
-use crate::timers::{Id, Set, Shift, Timer, Timers, current, try_current};
+use crate::timers::{Id, Set, Timer, Timers, current, try_current};
 use crate::wait_queue::{QueueTicket, Sleeper, WaitQueue, WaiterState};
 use core::ops::{Deref, DerefMut};
 use core::panic::RefUnwindSafe;
@@ -210,7 +211,7 @@ impl<S: Source> SharedQueue<S> {
         let joined = self.join_locked(&mut locked, n, now, caller, may_wait);
         match joined {
             Ok(Some((ticket, sleeper))) => {
-                self.see_to(locked, sleeper);
+                self.release_for(locked, sleeper);
                 crate::trace!(cells = n, "waits");
                 Ok(Some(ticket))
             }
@@ -262,7 +263,7 @@ impl<S: Source> SharedQueue<S> {
     }
 
     /// Releases the lock, after a waiter with this sleeper has joined or looked.
-    fn see_to(&self, locked: Guard<'_, S>, sleeper: Sleeper) {
+    fn release_for(&self, locked: Guard<'_, S>, sleeper: Sleeper) {
         match sleeper {
             Sleeper::Task(runtime) => self.set_timer(locked, runtime),
             Sleeper::Thread(_) => self.release(locked),
@@ -295,7 +296,7 @@ impl<S: Source> SharedQueue<S> {
             Sleeper::Task(runtime) => locked.timers.ensure(runtime, || Timer::new(self.bell(runtime))),
             Sleeper::Thread(_) => until = locked.queue.sleep(&self.source, ticket),
         }
-        self.see_to(locked, sleeper);
+        self.release_for(locked, sleeper);
         Look::Waits(until.map(|until| self.shift.to_tokio(until)))
     }
 

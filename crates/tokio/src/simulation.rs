@@ -1,10 +1,11 @@
 //! A simulation of one queue in several runtimes and threads: random arrivals, leaves, refunds and tries, from any of them. No waiter is
 //! ever served later than its instant. One of the waiting threads looks at the head soon after it is due.
 
+use crate::clock::now;
 use crate::rate_limiter::RateLimiter;
 use crate::shared::{Caller, Look, SharedQueue};
 use crate::source::Source;
-use crate::timers::{Id, driver, now};
+use crate::timers::{Id, driver};
 use crate::wait_queue::{QueueTicket, Sleeper, WaiterState};
 use crate::waiting::Waiting;
 use proptest::test_runner::{Config, TestRng, TestRunner};

@@ -1,7 +1,7 @@
 //! The limits that a wait queue serves from: the trait, the meters of the core, and numbers of cells.
 
+use crate::clock::{CAN_BE_PAUSED, Shift, TokioClock};
 use crate::error::{AcquireError, InsufficientCapacity};
-use crate::timers::{CAN_BE_PAUSED, Shift, TokioClock};
 use core::any::TypeId;
 use core::fmt;
 use core::hash::{BuildHasher, Hash};

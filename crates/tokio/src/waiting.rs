@@ -1,10 +1,10 @@
 //! The handle of a limit that callers can wait for, and the futures and threads that wait.
 
 use crate::bucket::Bucket;
+use crate::clock::{CAN_BE_PAUSED, Shift, now};
 use crate::error::AcquireError;
 use crate::shared::{Caller, Look, Outlook, SharedQueue};
 use crate::source::{CellCount, Source, Waitable};
-use crate::timers::{CAN_BE_PAUSED, Shift, now};
 use crate::wait_queue::QueueTicket;
 use core::fmt;
 use core::ops::Deref;
