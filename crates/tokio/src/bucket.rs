@@ -223,7 +223,7 @@ impl Source for Bucket {
         ahead.spent += u128::from(n);
     }
 
-    fn is_planned(_: Instant, _: Instant) -> bool {
+    fn is_as(&self, _: &Spent, _: Instant) -> bool {
         // All changes go through the queue.
         true
     }

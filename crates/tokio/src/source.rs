@@ -8,8 +8,8 @@ use core::hash::{BuildHasher, Hash};
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::{Clock, DefaultClock};
 use ratelimit_meter::store::Store;
-use ratelimit_meter::{Dual, KeyedMeter, Meter, MeterKind, NegativeDualDecision, NegativeMultiDecision};
-use std::time::{Duration, Instant};
+use ratelimit_meter::{Dual, KeyedMeter, Meter, MeterKind, NegativeDualDecision, NegativeMultiDecision, Snapshot};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// A limit that callers can wait for: a meter of the core, or the [`Bucket`](crate::Bucket) of a [`RateLimiter`](crate::RateLimiter).
 ///
@@ -114,9 +114,9 @@ pub trait Source: Send + Sync + Sized + 'static {
     #[doc(hidden)]
     fn take_ahead(&self, ahead: &mut Self::Ahead, n: u64, from: Instant, due: Instant);
 
-    /// Returns whether a plan that serves the head at `planned` still holds, if the head's next part is due at `due`.
+    /// Returns whether the source has the limit and the state of `ahead`. Any instant will do, because both are compared at it.
     #[doc(hidden)]
-    fn is_planned(planned: Instant, due: Instant) -> bool;
+    fn is_as(&self, ahead: &Self::Ahead, at: Instant) -> bool;
 
     /// Takes back `n` cells that were taken and not used.
     #[doc(hidden)]
@@ -197,6 +197,10 @@ pub trait Waitable: Send + Sync + 'static {
     #[doc(hidden)]
     type Fork: Waitable;
 
+    /// Returns the limit and the state: a snapshot of each limit.
+    #[doc(hidden)]
+    fn snapshots(&self, at: Instant) -> [Option<Snapshot>; 2];
+
     /// Returns the instant at which the meter was made, if its decisions depend on that and it has the system's clock by default.
     #[doc(hidden)]
     fn began(&self) -> Option<Instant>;
@@ -264,6 +268,10 @@ macro_rules! impl_waitable {
     (impl [$($generics:tt)*] $waitable:ty, meter ($algorithm:ty, $clock:ty), |$self:ident| $meter:expr, limited $limited:expr) => {
         impl<$($generics)*> Waitable for $waitable {
             type Fork = Meter<$algorithm, TokioClock>;
+
+            fn snapshots(&$self, at: Instant) -> [Option<Snapshot>; 2] {
+                [Some($meter.snapshot_at((at, UNIX_EPOCH))), None]
+            }
 
             fn began(&$self) -> Option<Instant> {
                 $meter.began().filter(|_| has_default_clock::<$clock>())
@@ -349,6 +357,10 @@ where
     C: Clock + 'static,
 {
     type Fork = Dual<A, B, TokioClock>;
+
+    fn snapshots(&self, at: Instant) -> [Option<Snapshot>; 2] {
+        self.snapshot_at((at, UNIX_EPOCH)).map(Some)
+    }
 
     fn began(&self) -> Option<Instant> {
         Self::began(self).filter(|_| has_default_clock::<C>())
@@ -530,8 +542,8 @@ impl<M: Waitable> Source for M {
         let _ = ahead.decide_within(narrow(n), from, due);
     }
 
-    fn is_planned(planned: Instant, due: Instant) -> bool {
-        planned == due
+    fn is_as(&self, ahead: &M::Fork, at: Instant) -> bool {
+        self.snapshots(at) == ahead.snapshots(at)
     }
 
     fn give_back(&self, (): &mut (), n: u64, at: Instant) {

@@ -59,6 +59,9 @@ pub(crate) struct WaitQueue<S: Source> {
 
 /// The source after the waiters up to `last` have been served, each at its `planned` instant.
 struct ServePlan<S: Source> {
+    /// The source when the plan was made, with the waiters that have been served since. It differs from the source if a caller has changed that
+    /// without the queue.
+    base: S::Ahead,
     ahead: S::Ahead,
     last: QueueTicket,
     /// The instant at which `last` is served.
@@ -150,6 +153,9 @@ impl<S: Source> WaitQueue<S> {
             let times = Times { from, due, now, floor };
             match source.serve(&mut self.state, head.missing, times) {
                 Ok(part) => {
+                    if let Some(plan) = &mut self.plan {
+                        source.take_ahead(&mut plan.base, part.cells, from, now);
+                    }
                     head.missing -= part.cells;
                     self.due = Some(part.at);
                     if head.missing == 0 {
@@ -342,12 +348,17 @@ impl<S: Source> WaitQueue<S> {
             self.plan = None;
             return;
         };
-        // A plan is kept as long as the head is due at the instant of the plan.
-        let is_kept = head.planned.is_some_and(|planned| S::is_planned(planned, due));
-        let kept = self.plan.take().filter(|_| is_kept);
-        let (mut ahead, mut next, mut latest) = match kept {
-            Some(plan) => (plan.ahead, self.waiters.behind(plan.last), plan.latest),
-            None => (source.ahead(&self.state), self.waiters.first, due),
+        // A plan is kept as long as it includes the head, and no caller changes the source without the queue.
+        let is_kept = |plan: &ServePlan<S>| head.planned.is_some() && source.is_as(&plan.base, self.from);
+        let kept = self.plan.take().filter(is_kept);
+        let (base, mut ahead, mut next, mut latest) = match kept {
+            Some(plan) => (plan.base, plan.ahead, self.waiters.behind(plan.last), plan.latest),
+            None => (
+                source.ahead(&self.state),
+                source.ahead(&self.state),
+                self.waiters.first,
+                due,
+            ),
         };
         while let Some(waiter) = self.waiters.slot_mut(next) {
             waiter.planned = source.due_ahead(&ahead, waiter.missing, self.from);
@@ -360,7 +371,12 @@ impl<S: Source> WaitQueue<S> {
             next = waiter.behind;
         }
         let last = self.waiters.last_ticket();
-        self.plan = last.map(|last| ServePlan { ahead, last, latest });
+        self.plan = last.map(|last| ServePlan {
+            base,
+            ahead,
+            last,
+            latest,
+        });
     }
 }
 

@@ -154,6 +154,69 @@ async fn bound_that_equals_the_wait_is_kept() {
     assert_eq!(start.elapsed(), ms(3000));
 }
 
+/// Returns the instant of `n` cells behind the waiters, in milliseconds from `start`. The second call has the plan of the first.
+fn comes<S: Source>(limiter: &Waiting<S>, n: u32, start: Instant) -> u128 {
+    let [first, second] = [(); 2].map(|()| not_yet(limiter.try_acquire(n)));
+    assert_eq!(first, second);
+    (first - start).as_millis()
+}
+
+#[tokio::test(start_paused = true)]
+async fn plan_follows_a_change_by_a_clone() {
+    let meter = GCRA::from_quota(quota("10/s burst 10")).unwrap().with_clock(TokioClock);
+    let (limiter, start) = (Waiting::new(meter.clone()), Instant::now());
+    limiter.acquire(10).await.unwrap();
+    let mut head = ByHand::new(limiter.acquire(10));
+    assert!(head.is_pending());
+    assert_eq!(comes(&limiter, 1, start), 1100);
+    meter.charge(5);
+    assert_eq!(comes(&limiter, 1, start), 1600);
+    assert!(limiter.acquire_timeout(1, ms(1500)).await.is_err());
+    assert_eq!(start.elapsed(), Duration::ZERO, "denied at once");
+}
+
+/// The head is due at the same tick, with or without the change.
+#[tokio::test(start_paused = true)]
+async fn plan_follows_a_change_that_leaves_the_head() {
+    let meter = GCRA::from_quota(quota("5/s burst 10 every 1s"))
+        .unwrap()
+        .with_clock(TokioClock);
+    let (limiter, start) = (Waiting::new(meter.clone()), Instant::now());
+    limiter.acquire(8).await.unwrap();
+    let mut head = ByHand::new(limiter.acquire(3));
+    assert!(head.is_pending());
+    assert_eq!(comes(&limiter, 4, start), 1000);
+    meter.check_n(2).unwrap();
+    assert_eq!(comes(&limiter, 4, start), 2000);
+    meter.refund(2);
+    assert_eq!(comes(&limiter, 4, start), 1000);
+
+    let [fast, slow] = ["10/s burst 2", "1/s burst 10"].map(|text| GCRA::from_quota(quota(text)).unwrap());
+    let limits = Dual::new(fast, slow).with_clock(TokioClock);
+    let (limiter, start) = (Waiting::new(limits.clone()), Instant::now());
+    limiter.acquire(2).await.unwrap();
+    let mut head = ByHand::new(limiter.acquire(1));
+    assert!(head.is_pending());
+    assert_eq!(comes(&limiter, 2, start), 300);
+    limits.charge_each(0, 7);
+    assert_eq!(comes(&limiter, 2, start), 2000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn plan_follows_waiters_served_after_it() {
+    let limiter = Waiting::new(GCRA::from_quota(quota("10/s burst 1")).unwrap());
+    let start = Instant::now();
+    limiter.acquire(1).await.unwrap();
+    let mut first = ByHand::new(limiter.acquire(1));
+    assert!(first.is_pending());
+    assert_eq!(comes(&limiter, 1, start), 200);
+    let mut later = [(); 2].map(|()| ByHand::new(limiter.acquire(1)));
+    assert!(later.iter_mut().all(ByHand::is_pending));
+    sleep_until(start + ms(250)).await;
+    assert_eq!(limiter.waiting(), 1);
+    assert_eq!(comes(&limiter, 1, start), 400);
+}
+
 /// The number of waits: 5,000, or `RATELIMIT_METER_WAITS`.
 fn waits() -> u32 {
     std::env::var("RATELIMIT_METER_WAITS").map_or(5_000, |waits| waits.parse().unwrap())
