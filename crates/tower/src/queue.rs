@@ -118,12 +118,12 @@ where
                 }
             }
             let waited = inner.wait(shared.wait(&mut asked)).await;
-            layer.tell(&asked, &Head::of(&request), waited.is_ok());
+            layer.report(&asked, &Head::of(&request), waited.is_ok());
             if let Err(denial) = waited {
                 if denial.reason == Reason::TooManyWaiting {
-                    layer.tell_queue_denied(&asked, &Head::of(&request));
+                    layer.report_queue_denied(&asked, &Head::of(&request));
                 }
-                return Ok(layer.refuse(&Head::of(&request), &asked, denial));
+                return Ok(layer.deny(&Head::of(&request), &asked, denial));
             }
             let then = layer.settings().admitted(&asked, &mut request);
             drop(asked);
