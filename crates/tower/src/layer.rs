@@ -358,13 +358,15 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
     where
         R: Respond<B>,
     {
+        if let Some(status) = asked.rejected() {
+            // No meter was asked, so there is nothing to announce.
+            return self.answer(head, status, denial, &[]);
+        }
         let counts_bytes = asked
             .asks()
             .iter()
             .any(|ask| ask.denied.is_some() && ask.policy().counts_bytes());
-        let status = asked
-            .rejected()
-            .unwrap_or_else(|| status(denial.reason, counts_bytes, self.settings.status));
+        let status = status(denial.reason, counts_bytes, self.settings.status);
         let positions: SmallVec<[_; 4]> = asked.positions().collect();
         self.answer(head, status, denial, &positions)
     }
