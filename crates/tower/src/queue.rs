@@ -25,6 +25,9 @@ use tower_service::Service;
 /// 503. After the `deadline` of the `Patience`, each request gets a 503. If the future of a request is dropped, the request gives its place back.
 /// Times are tokio's.
 ///
+/// If a response, a handler or a reset gives cells back, a waiting request notices it within a second, or within a sixteenth of the time that the first
+/// request has waited, if that is longer.
+///
 /// A server that shuts down gracefully waits for the queue, so set a timeout that is no longer than a shutdown may take.
 ///
 /// A request that waits holds no permit of the inner service, such as one of a `ConcurrencyLimit`: when its turn has come, it waits until the inner
