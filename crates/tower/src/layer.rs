@@ -68,7 +68,7 @@ pub struct RateLimitLayer<L, R = Problem, H = ()> {
 #[derive(Clone)]
 pub(crate) struct LayerSettings {
     fields: Fields,
-    on_refusals_only: bool,
+    on_denials_only: bool,
     nearest: bool,
     retry_after_ms: bool,
     jitter: Duration,
@@ -83,7 +83,7 @@ impl Default for LayerSettings {
     fn default() -> Self {
         Self {
             fields: Fields::default(),
-            on_refusals_only: false,
+            on_denials_only: false,
             nearest: false,
             retry_after_ms: false,
             jitter: Duration::ZERO,
@@ -172,7 +172,7 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
     /// Sends the fields with denials only.
     #[must_use]
     pub fn fields_on_refusals_only(mut self) -> Self {
-        self.settings.on_refusals_only = true;
+        self.settings.on_denials_only = true;
         self
     }
 
@@ -253,7 +253,7 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
 
     /// Reports an admission to the observer.
     #[inline]
-    pub(crate) fn tell_admitted(&self, ask: &LaneAsk<'_>, head: &Head<'_>) {
+    pub(crate) fn report_admitted(&self, ask: &LaneAsk<'_>, head: &Head<'_>) {
         self.observe.admitted(&PolicyDecision::new(ask, head));
     }
 
@@ -271,7 +271,7 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
         R: Respond<C>,
     {
         let head = &Head::of(request);
-        self.tell_of(ask, head, false);
+        self.report_ask(ask, head, false);
         let (denial, position) = (Denial::from(denied), ask.position());
         let status = status(denial.reason, position.policy.counts_bytes(), self.settings.status);
         let positions = core::slice::from_ref(&position);
@@ -301,7 +301,7 @@ impl<L, R, H: Observe> RateLimitLayer<L, R, H> {
             Some(_) => Err(Denial::of_no_key()),
             None => asked.decide(self.settings.detail()),
         };
-        self.tell(asked, head, decided.is_ok());
+        self.report(asked, head, decided.is_ok());
         decided
     }
 
@@ -316,24 +316,24 @@ impl<L, R, H: Observe> RateLimitLayer<L, R, H> {
 
     /// Reports all decisions to the observer.
     #[inline]
-    pub(crate) fn tell(&self, asked: &Asked<'_>, head: &Head<'_>, admitted: bool) {
-        asked.asks().iter().for_each(|ask| self.tell_of(ask, head, admitted));
+    pub(crate) fn report(&self, asked: &Asked<'_>, head: &Head<'_>, admitted: bool) {
+        asked.asks().iter().for_each(|ask| self.report_ask(ask, head, admitted));
     }
 
     #[inline]
-    fn tell_of(&self, ask: &LaneAsk<'_>, head: &Head<'_>, admitted: bool) {
+    fn report_ask(&self, ask: &LaneAsk<'_>, head: &Head<'_>, admitted: bool) {
         let event = PolicyDecision::new(ask, head);
         match ask.denied {
             None if admitted => self.observe.admitted(&event),
             None => {}
             Some(_) if ask.rules.dry_run => self.observe.would_deny(&event),
-            Some(denied) => self.tell_denied(&event, denied),
+            Some(denied) => self.report_denied(&event, denied),
         }
     }
 
     /// Reports a denial by the queue to the observer, and as an event.
     #[cfg(feature = "queue")]
-    pub(crate) fn tell_queue_denied(&self, asked: &Asked<'_>, head: &Head<'_>) {
+    pub(crate) fn report_queue_denied(&self, asked: &Asked<'_>, head: &Head<'_>) {
         for ask in asked.asks() {
             let event = PolicyDecision::new(ask, head);
             emit(&event);
@@ -342,7 +342,7 @@ impl<L, R, H: Observe> RateLimitLayer<L, R, H> {
     }
 
     /// Reports a denial to the observer, and as an event.
-    pub(crate) fn tell_denied(&self, event: &PolicyDecision<'_>, denied: Denied) {
+    pub(crate) fn report_denied(&self, event: &PolicyDecision<'_>, denied: Denied) {
         emit(event);
         match denied {
             Denied::For(_) => self.observe.denied(event),
@@ -354,17 +354,19 @@ impl<L, R, H: Observe> RateLimitLayer<L, R, H> {
 
 impl<L, R, H> RateLimitLayer<L, R, H> {
     /// Answers a denied request.
-    pub(crate) fn refuse<B>(&self, head: &Head<'_>, asked: &Asked<'_>, denial: Denial) -> Response<B>
+    pub(crate) fn deny<B>(&self, head: &Head<'_>, asked: &Asked<'_>, denial: Denial) -> Response<B>
     where
         R: Respond<B>,
     {
+        if let Some(status) = asked.rejected() {
+            // No meter was asked, so there is nothing to announce.
+            return self.answer(head, status, denial, &[]);
+        }
         let counts_bytes = asked
             .asks()
             .iter()
             .any(|ask| ask.denied.is_some() && ask.policy().counts_bytes());
-        let status = asked
-            .rejected()
-            .unwrap_or_else(|| status(denial.reason, counts_bytes, self.settings.status));
+        let status = status(denial.reason, counts_bytes, self.settings.status);
         let positions: SmallVec<[_; 4]> = asked.positions().collect();
         self.answer(head, status, denial, &positions)
     }
@@ -467,7 +469,7 @@ impl LayerSettings {
     #[inline]
     pub(crate) fn announce_admitted(&self, asked: &Asked<'_>) -> Announcement {
         match asked.asks() {
-            _ if self.on_refusals_only || self.fields == Fields::None => Announcement::Nothing,
+            _ if self.on_denials_only || self.fields == Fields::None => Announcement::Nothing,
             [only] => self.announce_one(only),
             _ => self.announce(asked.positions()),
         }
@@ -478,7 +480,7 @@ impl LayerSettings {
     pub(crate) fn announce_one(&self, ask: &LaneAsk<'_>) -> Announcement {
         match self.fields {
             Fields::None => Announcement::Nothing,
-            _ if self.on_refusals_only || !ask.rules.is_announced() => Announcement::Nothing,
+            _ if self.on_denials_only || !ask.rules.is_announced() => Announcement::Nothing,
             fields => Announcement::of_one(fields, &ask.position()),
         }
     }
@@ -489,7 +491,7 @@ impl LayerSettings {
 
     #[inline]
     pub(crate) fn fields_after(&self) -> (Fields, bool) {
-        let fields = if self.on_refusals_only {
+        let fields = if self.on_denials_only {
             Fields::None
         } else {
             self.fields

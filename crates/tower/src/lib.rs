@@ -125,7 +125,9 @@ mod service;
 pub use address::{InvalidNet, Net, PRIVATE};
 pub use charge::{Charge, ChargeDenied};
 #[cfg(feature = "client")]
-pub use client::{ClientError, ClientRequest, ClientResponse, FindOrigin, Once, Pace, PaceLayer, Polite, PoliteLayer};
+pub use client::{
+    ClientError, ClientRequest, ClientResponse, FindOrigin, Once, Pace, PaceLayer, PerOrigin, Polite, PoliteLayer,
+};
 pub use error::InvalidLimit;
 pub use fields::{EXPOSED, Fields, Reset};
 pub use head::{Head, ResponseHead};

@@ -25,6 +25,9 @@ use tower_service::Service;
 /// 503. After the `deadline` of the `Patience`, each request gets a 503. If the future of a request is dropped, the request gives its place back.
 /// Times are tokio's.
 ///
+/// If a response, a handler or a reset gives cells back, a waiting request notices it within a second, or within a sixteenth of the time that the first
+/// request has waited, if that is longer.
+///
 /// A server that shuts down gracefully waits for the queue, so set a timeout that is no longer than a shutdown may take.
 ///
 /// A request that waits holds no permit of the inner service, such as one of a `ConcurrencyLimit`: when its turn has come, it waits until the inner
@@ -118,12 +121,12 @@ where
                 }
             }
             let waited = inner.wait(shared.wait(&mut asked)).await;
-            layer.tell(&asked, &Head::of(&request), waited.is_ok());
+            layer.report(&asked, &Head::of(&request), waited.is_ok());
             if let Err(denial) = waited {
                 if denial.reason == Reason::TooManyWaiting {
-                    layer.tell_queue_denied(&asked, &Head::of(&request));
+                    layer.report_queue_denied(&asked, &Head::of(&request));
                 }
-                return Ok(layer.refuse(&Head::of(&request), &asked, denial));
+                return Ok(layer.deny(&Head::of(&request), &asked, denial));
             }
             let then = layer.settings().admitted(&asked, &mut request);
             drop(asked);

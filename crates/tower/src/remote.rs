@@ -390,7 +390,7 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         match reason {
             Reason::Store => self.observer().store_failed(policy.name(), &head),
             _ if dry_run => self.observer().would_deny(&event),
-            _ => self.tell_denied(&event, denied),
+            _ => self.report_denied(&event, denied),
         }
         if dry_run {
             return Conclusion::Admitted(self.settings().exempt(request));
@@ -422,7 +422,7 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
                 let mut asked = Asked::default();
                 match self.decide_by(&**local, &head, &mut asked) {
                     Ok(()) => Conclusion::Admitted(self.settings().admitted(&asked, request)),
-                    Err(denial) => Conclusion::Denied(self.refuse(&head, &asked, denial)),
+                    Err(denial) => Conclusion::Denied(self.deny(&head, &asked, denial)),
                 }
             }
         }

@@ -102,7 +102,7 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
         if let Some(denied) = self.decide_plain(&plain, &mut standing) {
             return Err(self.deny_plain(request, &plain.ask(Some(denied), standing), denied));
         }
-        self.tell_admitted(&plain.ask(None, standing), &Head::of(request));
+        self.report_admitted(&plain.ask(None, standing), &Head::of(request));
         Ok(Then::Announce(self.announce_plain(&plain, standing)))
     }
 
@@ -118,7 +118,7 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
         }
         let mut asked = Asked::default();
         if let Err(denial) = self.decide(&head, &mut asked) {
-            return Err(self.refuse(&head, &asked, denial));
+            return Err(self.deny(&head, &asked, denial));
         }
         Ok(self.settings().admitted(&asked, request))
     }

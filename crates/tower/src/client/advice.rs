@@ -56,9 +56,9 @@ impl Advice {
             StatusCode::FORBIDDEN if spent.is_some() || headers.contains_key(RETRY_AFTER) => true,
             _ => exhausted,
         };
-        let told = denied.then(|| retry_after(headers, sent)).flatten();
+        let asked_for = denied.then(|| retry_after(headers, sent)).flatten();
         // Retry-After takes precedence.
-        let stay_away = match told.or(spent) {
+        let stay_away = match asked_for.or(spent) {
             // A denial with a wait of 0 comes from a limiter that rounds down: a part of a second is left.
             Some(Duration::ZERO) if denied => Some(Duration::from_secs(1)),
             stay_away => stay_away,

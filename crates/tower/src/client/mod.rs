@@ -7,5 +7,5 @@ mod polite;
 mod retry_info;
 
 pub use message::{ClientError, ClientRequest, ClientResponse, FindOrigin, Once};
-pub use pace::{Pace, PaceLayer};
+pub use pace::{Pace, PaceLayer, PerOrigin};
 pub use polite::{Polite, PoliteLayer};

@@ -26,15 +26,18 @@ use tower_service::Service;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Unlike tower's own `rate_limit`, it needs to know the type of the requests: `http::Request` or `reqwest::Request`. For a request type of your own,
-/// implement [`FindOrigin`], which may return `None`.
+/// A limit for all requests takes requests of any type, as tower's own `rate_limit` does. A limit for each origin takes those that implement
+/// [`FindOrigin`], such as `http::Request` and `reqwest::Request`.
 #[derive(Clone)]
-pub struct PaceLayer {
+pub struct PaceLayer<O = ()> {
     queue: Arc<dyn Queue>,
-    /// Hashes origins; without it all share one limit.
-    hashes: Option<KeyHashes>,
+    origins: O,
     patience: Patience,
 }
+
+/// A limit for each origin, as [`PaceLayer::per_origin`] makes it.
+#[derive(Debug, Clone)]
+pub struct PerOrigin(KeyHashes);
 
 impl PaceLayer {
     /// Returns a layer with one limit for all requests.
@@ -46,11 +49,13 @@ impl PaceLayer {
         let meter = GCRA::from_quota(quota)?;
         Ok(Self {
             queue: meters::Meters::queue(&meter).into(),
-            hashes: None,
+            origins: (),
             patience: Patience::unlimited(),
         })
     }
+}
 
+impl PaceLayer<PerOrigin> {
     /// Returns a layer with a limit for each origin, in a table for `origins` origins with debt at the same time.
     ///
     /// # Errors
@@ -60,11 +65,13 @@ impl PaceLayer {
         let table = meters::table(GCRA::from_quota(quota)?, origins)?;
         Ok(Self {
             queue: table.queue().into(),
-            hashes: Some(KeyHashes::random()),
+            origins: PerOrigin(KeyHashes::random()),
             patience: Patience::unlimited(),
         })
     }
+}
 
+impl<O> PaceLayer<O> {
     /// Sets how long a request may wait, and how many may wait at once; no bounds by default.
     #[must_use]
     pub fn patience(self, patience: Patience) -> Self {
@@ -72,7 +79,7 @@ impl PaceLayer {
     }
 }
 
-impl fmt::Debug for PaceLayer {
+impl<O> fmt::Debug for PaceLayer<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PaceLayer")
             .field("queue", &self.queue)
@@ -81,10 +88,10 @@ impl fmt::Debug for PaceLayer {
     }
 }
 
-impl<S> Layer<S> for PaceLayer {
-    type Service = Pace<S>;
+impl<S, O: Clone> Layer<S> for PaceLayer<O> {
+    type Service = Pace<S, O>;
 
-    fn layer(&self, inner: S) -> Pace<S> {
+    fn layer(&self, inner: S) -> Self::Service {
         let layer = self.clone();
         Pace { inner, layer }
     }
@@ -92,36 +99,62 @@ impl<S> Layer<S> for PaceLayer {
 
 /// Calls an inner client when it is a request's turn; made by [`PaceLayer`].
 #[derive(Debug, Clone)]
-pub struct Pace<S> {
+pub struct Pace<S, O = ()> {
     inner: S,
-    layer: PaceLayer,
+    layer: PaceLayer<O>,
 }
+
+/// The response of a paced client.
+type Paced<R, E> = Pin<Box<dyn Future<Output = Result<R, ClientError<E>>> + Send>>;
 
 impl<S, Q> Service<Q> for Pace<S>
 where
     S: Service<Q, Response: Send, Error: Send, Future: Send> + Clone + Send + 'static,
-    Q: FindOrigin + Send + 'static,
+    Q: Send + 'static,
 {
     type Response = S::Response;
     type Error = ClientError<S::Error>;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, Self::Error>> + Send>>;
+    type Future = Paced<S::Response, S::Error>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx).map_err(ClientError::Inner)
     }
 
     fn call(&mut self, request: Q) -> Self::Future {
+        self.call_in_turn(HashedKey(0), request)
+    }
+}
+
+impl<S, Q> Service<Q> for Pace<S, PerOrigin>
+where
+    S: Service<Q, Response: Send, Error: Send, Future: Send> + Clone + Send + 'static,
+    Q: FindOrigin + Send + 'static,
+{
+    type Response = S::Response;
+    type Error = ClientError<S::Error>;
+    type Future = Paced<S::Response, S::Error>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx).map_err(ClientError::Inner)
+    }
+
+    fn call(&mut self, request: Q) -> Self::Future {
+        let PerOrigin(hashes) = &self.layer.origins;
+        let key = HashedKey(hashes.hash_one(request.origin()));
+        self.call_in_turn(key, request)
+    }
+}
+
+impl<S, O> Pace<S, O> {
+    /// Calls the inner client when it is the turn of a request with this key.
+    fn call_in_turn<Q>(&mut self, key: HashedKey, request: Q) -> Paced<S::Response, S::Error>
+    where
+        S: Service<Q, Response: Send, Error: Send, Future: Send> + Clone + Send + 'static,
+        Q: Send + 'static,
+    {
         let mut inner = Reserved::take(&mut self.inner);
-        let PaceLayer {
-            queue,
-            hashes,
-            patience,
-        } = self.layer.clone();
-        let key = hashes.map_or(0, |hashes| hashes.hash_one(request.origin()));
-        let ticket = Ticket {
-            key: HashedKey(key),
-            tier: 0,
-        };
+        let (queue, patience) = (Arc::clone(&self.layer.queue), self.layer.patience);
+        let ticket = Ticket { key, tier: 0 };
         Box::pin(async move {
             let acquired = inner.wait(queue.acquire(ticket, 1, patience)).await;
             acquired.map_err(|error| ClientError::Impatient { wait: wait(error) })?;

@@ -200,6 +200,11 @@ impl<'a> LaneAsk<'a> {
         !(self.rules.charges_after() || self.rules.late && self.cost == 0)
     }
 
+    /// Returns the fewest cells that are looked at: a late limit admits no request in debt, even at no cost.
+    fn least(&self) -> u32 {
+        self.rules.late.into()
+    }
+
     fn denial(&self) -> Result<(), Denial> {
         self.denied.map_or(Ok(()), |denied| Err(denied.into()))
     }
@@ -232,7 +237,7 @@ impl<'a> LaneAsk<'a> {
             return;
         };
         if !self.takes() {
-            self.denied = meters.peek(self.ticket, cells.max(1), at).err();
+            self.denied = meters.peek(self.ticket, cells.max(self.least()), at).err();
             self.stand_at(at, detail);
         } else {
             self.denied = meters.take(self.ticket, cells, at, detail, &mut self.standing);
@@ -241,9 +246,8 @@ impl<'a> LaneAsk<'a> {
 
     fn look_at(&mut self, at: Moment) {
         let meters = &*self.lane.meters;
-        let least = u64::from(!self.takes());
-        self.denied = match u32::try_from(self.cost.max(least)) {
-            Ok(cells) => meters.peek(self.ticket, cells, at).err(),
+        self.denied = match u32::try_from(self.cost) {
+            Ok(cells) => meters.peek(self.ticket, cells.max(self.least()), at).err(),
             Err(_) => Some(Denied::Never),
         };
     }

@@ -3,6 +3,7 @@
 use crate::fields::Position;
 use crate::head::Head;
 use crate::limit::Reason;
+use crate::numbers::{nanos, seconds};
 use crate::policy::Policy;
 use core::fmt;
 use http::response::Parts;
@@ -28,6 +29,19 @@ use std::time::Duration;
 /// let layer = RateLimitLayer::new(limit).respond(respond_fn(|refusal, parts| {
 ///     let response = Problem.respond(refusal, parts);
 ///     response.map(|body: Full<Bytes>| -> BoxBody<Bytes, Infallible> { body.boxed() })
+/// }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// In axum, `parts` come first in a response of an application's own form:
+///
+/// ```
+/// use axum::response::IntoResponse;
+/// use ratelimit_meter_tower::{RateLimitLayer, Shared, respond_fn};
+///
+/// let layer = RateLimitLayer::new(Shared::new("10/s".parse()?)?).respond(respond_fn(|refusal, parts| {
+///     let body = format!(r#"{{"error":"rate_limited","retry_after":{}}}"#, refusal.retry_after().unwrap_or(0));
+///     (parts, [("content-type", "application/json")], body).into_response() // or `(parts, Json(..))`
 /// }));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -77,6 +91,12 @@ impl<'a> Refusal<'a> {
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
         self.wait
+    }
+
+    /// Returns the seconds of `Retry-After`, for a body that repeats them: the wait, rounded up. (`as_secs()` of the wait would round down.)
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u64> {
+        self.wait.map(|wait| seconds(nanos(wait.as_nanos())))
     }
 
     /// Returns the names of the policies that deny it, without [quiet](crate::Limiter::quiet) ones.

@@ -28,9 +28,9 @@ fn r16_of_two_triples_the_nearer_is_kept() {
     for (inner, outer) in [("5/min", "9/min"), ("9/min", "5/min")] {
         let layer = |quota| RateLimitLayer::new(shared(quota)).fields(Fields::X(Reset::Delta));
         let answered = answer_of(&layer(outer), request(), answer(&layer(inner), request()));
-        let told = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"]
+        let sent = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"]
             .map(|name| field(answered.headers(), name));
-        assert_eq!(told, ["5", "4", "12"]);
+        assert_eq!(sent, ["5", "4", "12"]);
     }
 }
 

@@ -215,6 +215,23 @@ fn r18_only_failed_logins_count() {
 }
 
 #[test]
+fn requests_of_no_cost_pass_a_used_up_limit() {
+    let cost = |head: &Head<'_>| u64::from(head.method() == Method::POST);
+    let failures = || shared("2/h").named("failures").charge_if(|_| true).cost(cost);
+    let send = |layer: &dyn Fn(Request<()>) -> StatusCode, method: Method| {
+        layer(Request::builder().method(method).body(()).unwrap())
+    };
+    let alone = RateLimitLayer::new(failures());
+    let beside = RateLimitLayer::new((failures(), shared("9/h")));
+    let layers: [&dyn Fn(Request<()>) -> StatusCode; 2] =
+        [&|request| status(&alone, request), &|request| status(&beside, request)];
+    for layer in layers {
+        let statuses = [Method::POST, Method::POST, Method::POST, Method::GET].map(|method| send(layer, method));
+        assert_eq!(statuses, [200, 200, 429, 200]);
+    }
+}
+
+#[test]
 fn r18_leaving_early_is_no_way_around() {
     let pending = || {
         tower::service_fn(|_: Request<()>| {

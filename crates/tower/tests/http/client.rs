@@ -498,6 +498,18 @@ async fn pace_in_ticks_is_towers_rate_limit() {
     assert_eq!(sent, [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2]);
 }
 
+/// As of tower services that are no clients of HTTP.
+#[tokio::test(start_paused = true)]
+async fn requests_of_any_type_are_paced() {
+    let layer = PaceLayer::new("10/s burst 1".parse().unwrap()).unwrap();
+    let double = service_fn(|n: u32| core::future::ready(Ok::<_, Infallible>(2 * n)));
+    let (mut client, start) = (layer.layer(double), time::Instant::now());
+    for n in [1, 2] {
+        assert_eq!(client.ready().await.unwrap().call(n).await, Ok(2 * n));
+    }
+    assert_eq!(start.elapsed().as_millis(), 100);
+}
+
 /// As axum's, hyper's and most streaming bodies.
 #[tokio::test(start_paused = true)]
 async fn a_paced_body_need_not_be_clone() {

@@ -6,7 +6,7 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 use ratelimit_meter::clock::ManualClock;
 use ratelimit_meter::keyed::WhenFull;
-use ratelimit_meter_tower::{Empty, PeerIp, PerKey, RateLimitLayer, Shared, Text, respond_fn};
+use ratelimit_meter_tower::{Empty, PeerIp, PerKey, Problem, RateLimitLayer, Respond, Shared, Text, respond_fn};
 use std::time::Duration;
 
 #[test]
@@ -18,7 +18,12 @@ fn r1_retry_after_is_positive_and_then_admitted() {
         ("2/3s burst 1", 2, 1500),
     ] {
         let clock = ManualClock::new();
-        let layer = RateLimitLayer::new(Shared::of(meter(quota, &clock)).unwrap()).retry_after_ms();
+        let respond = respond_fn(move |refusal, parts| {
+            assert_eq!(refusal.retry_after(), Some(seconds), "{quota}");
+            Problem.respond(refusal, parts)
+        });
+        let layer = RateLimitLayer::new(Shared::of(meter(quota, &clock)).unwrap()).respond(respond);
+        let layer = layer.retry_after_ms();
         assert_eq!(status(&layer, request()), 200);
         let denied = answer(&layer, request());
         let waits = ["retry-after", "retry-after-ms"].map(|name| number(denied.headers(), name));

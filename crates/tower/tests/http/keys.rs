@@ -91,6 +91,11 @@ fn r11_keyless_requests_share_limit_and_warning() {
         (denied.status(), denied.headers().get(RETRY_AFTER)),
         (StatusCode::FORBIDDEN, None)
     );
+    // Other limits were not asked, so nothing is known of them.
+    let users = hourly(BearerKey::new()).on_no_key(OnNoKey::Reject(StatusCode::UNAUTHORIZED));
+    let denied = answer(&RateLimitLayer::new((hourly(PeerIp::new()), users)), from("192.0.2.1"));
+    assert_eq!(denied.status(), StatusCode::UNAUTHORIZED);
+    assert!(!denied.headers().contains_key("ratelimit"), "{:?}", denied.headers());
     let passing = RateLimitLayer::new(hourly(PeerIp::new()).on_no_key(OnNoKey::Pass));
     assert_eq!([(); 3].map(|()| status(&passing, request())), [200; 3]);
 }

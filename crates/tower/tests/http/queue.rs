@@ -173,6 +173,26 @@ async fn requests_of_no_cost_wait_out_a_debt() {
     assert_eq!(ask().await, (200, 600, "r=1".to_owned()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn cells_given_back_reach_waiters_within_a_second() {
+    let limit = Shared::new("1/h".parse().unwrap()).unwrap().refund_if(|_| true);
+    let slow = service_fn(async |_: Request<()>| {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        Ok::<_, Infallible>(Response::new(Body::default()))
+    });
+    let layer = QueueLayer::new(RateLimitLayer::new(limit), Patience::unlimited()).unwrap();
+    let (service, start) = (layer.layer(slow), Instant::now());
+    let calls = [(); 2].map(|()| tokio::spawn(service.clone().oneshot(request())));
+    for (call, seconds) in calls.into_iter().zip([5..=5, 10..=11]) {
+        assert_eq!(call.await.unwrap().unwrap().status(), 200);
+        assert!(
+            seconds.contains(&start.elapsed().as_secs()),
+            "{seconds:?}: {:?}",
+            start.elapsed()
+        );
+    }
+}
+
 #[test]
 fn limits_that_cannot_be_waited_for_are_errors() {
     let quota = || "1/s".parse().unwrap();

@@ -393,8 +393,8 @@ impl RemoteMeter for Hasty {
 async fn no_form_of_the_wait_is_ever_zero() {
     let layer = RateLimitLayer::remote(by_user(Hasty)).retry_after_ms();
     let denied = ask(&layer, of("alice")).await;
-    let told = ["retry-after", "retry-after-ms"].map(|name| number(denied.headers(), name));
-    assert_eq!(told, [Some(1), Some(1)]);
+    let sent = ["retry-after", "retry-after-ms"].map(|name| number(denied.headers(), name));
+    assert_eq!(sent, [Some(1), Some(1)]);
     let mut grpc = of("alice");
     grpc.headers_mut()
         .insert("content-type", "application/grpc".parse().unwrap());
