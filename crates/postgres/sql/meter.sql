@@ -317,18 +317,23 @@ BEGIN
         EXIT WHEN (key IS NOT NULL AND one > 0 AND drain BETWEEN 1 AND 4503599627370496) IS NOT TRUE;
         INSERT INTO meter.bucket VALUES (key, clock, drained + cost, drain, one) ON CONFLICT DO NOTHING;
         IF FOUND THEN RETURN (true, clock, clock, cost)::meter.decision; END IF;
-        CONTINUE; -- another call inserted the key first
+        -- Another call inserted the key first.
+      ELSE
+        -- The clock is read after the row, so that a row of a later time shows that the clock was set back.
+        clock := meter.clock();
+        EXIT WHEN clock < t OR level IS NULL; -- the clock was set back, or another quota wrote the row
+        level := greatest(0, level - least(clock - t, level / drain + 1) * drain);
+        IF level > burst - cost THEN RETURN (false, clock, clock, level)::meter.decision; END IF;
+        -- The cells conform by now.
       END IF;
-
-      -- The clock is read after the row, so that a row of a later time shows that the clock was set back.
-      clock := meter.clock();
-      EXIT WHEN clock < t OR level IS NULL; -- the clock was set back, or another quota wrote the row
-      level := greatest(0, level - least(clock - t, level / drain + 1) * drain);
-      IF level > burst - cost THEN RETURN (false, clock, clock, level)::meter.decision; END IF;
-      -- The cells conform by now, so try again. Each round is another call's admission, or time that passed.
+      -- Try again. Each round is another call's admission, or time that passed; a few in a row, or a row that this role cannot change, need the lock.
+      -- `tick` is zero here and counts the rounds, because PostgreSQL would set up another variable in each call.
+      tick := tick + 1;
+      EXIT WHEN tick > 8;
     END LOOP;
+    tick := 0;
   END IF;
-  -- Another quota wrote the row, the clock was set back, the level drains in ticks, or the numbers are unusual.
+  -- Another quota wrote the row, the clock was set back, the level drains in ticks, the row changes often, or the numbers are unusual.
   SELECT coalesce(r.admitted = cost, false), r.clock, r.ts[1], r.levels[1] INTO d
     FROM meter.decide('check', ARRAY[key], ARRAY[cost], ARRAY[drain], ARRAY[one], ARRAY[1::bigint], ARRAY[burst], ARRAY[tick]) r;
   RETURN d;
@@ -372,6 +377,7 @@ DECLARE
   buckets meter.bucket[]; b meter.bucket; averages meter.average[]; v meter.average;
   tick_at bigint[]; t bigint; level bigint; load double precision; decay double precision; stale boolean[];
   n bigint; most bigint; free bigint; room bigint; count bigint; recorded bigint; after bigint; load_after double precision; keep bigint;
+  tries int;
 BEGIN
   IF takes IS NULL OR NOT takes AND verb NOT IN ('peek', 'refund', 'cancel', 'reset') THEN
     RAISE EXCEPTION 'unknown verb %: expected check, peek, upto, lease, charge, refund, cancel or reset', quote_nullable(verb) USING ERRCODE = '22023';
@@ -398,13 +404,15 @@ BEGIN
   LOOP
     -- Read the rows, in the second pass under their locks.
     FOR i IN 1 .. m LOOP
+      tries := 0;
       IF periods[i] IS NULL THEN
         LOOP
           IF locked THEN SELECT * INTO b FROM meter.bucket r WHERE r.key = keys[i] COLLATE "C" FOR UPDATE;
           ELSE SELECT * INTO b FROM meter.bucket r WHERE r.key = keys[i] COLLATE "C";
           END IF;
-          EXIT WHEN FOUND OR NOT locked OR NOT takes;
+          EXIT WHEN FOUND OR NOT locked OR NOT takes OR tries > 8;
           INSERT INTO meter.bucket VALUES (keys[i], 0, 0, drains[i], ones[i]) ON CONFLICT DO NOTHING;
+          tries := tries + 1;
         END LOOP;
         buckets[i] := b;
       ELSE
@@ -412,10 +420,15 @@ BEGIN
           IF locked THEN SELECT * INTO v FROM meter.average r WHERE r.key = keys[i] COLLATE "C" FOR UPDATE;
           ELSE SELECT * INTO v FROM meter.average r WHERE r.key = keys[i] COLLATE "C";
           END IF;
-          EXIT WHEN FOUND OR NOT locked OR NOT takes;
+          EXIT WHEN FOUND OR NOT locked OR NOT takes OR tries > 8;
           INSERT INTO meter.average VALUES (keys[i], 0, 0, periods[i], shares[i]) ON CONFLICT DO NOTHING;
+          tries := tries + 1;
         END LOOP;
         averages[i] := v;
+      END IF;
+      IF tries > 8 THEN
+        RAISE EXCEPTION 'this role can neither change nor insert the row of key %: see the row security policies, triggers and rules of the tables of schema meter',
+          quote_literal(keys[i]) USING ERRCODE = '55000';
       END IF;
     END LOOP;
     clock := coalesce(at, meter.clock());
@@ -632,7 +645,7 @@ DECLARE
   added double precision := greatest(n * share, 2.3e-16);
   room double precision; -- the logarithm of the level from which the cells conform; null if never
   period_then double precision; share_then double precision; after double precision;
-  locked boolean := false; stale boolean;
+  locked boolean := false; stale boolean; tries int := 0;
 BEGIN
   IF (key IS NOT NULL AND n >= 0 AND n < 'infinity' AND period > 0 AND period <= 1e16 AND share > 0 AND share <= 1 AND strict IS NOT NULL) IS NOT TRUE THEN
     RAISE EXCEPTION 'expected a key, cells from 0 on, a period of 0 to 1e16 us and a share of 0 to 1, not %, %, %, %', quote_nullable(key), n, period, share
@@ -670,6 +683,11 @@ BEGIN
       IF n = 0 OR room IS NULL THEN t := clock; level := 0; RETURN; END IF;
       INSERT INTO meter.average VALUES (key, clock, added, period, share) ON CONFLICT DO NOTHING;
       IF FOUND THEN admitted := true; t := clock; level := added; RETURN; END IF;
+      tries := tries + 1;
+      IF tries > 8 THEN
+        RAISE EXCEPTION 'this role can neither change nor insert the row of key %: see the row security policies, triggers and rules of meter.average',
+          quote_literal(key) USING ERRCODE = '55000';
+      END IF;
       CONTINUE; -- another call inserted the key first
     END IF;
 

@@ -70,7 +70,7 @@ impl RedisBlockingStore {
 
     /// Returns a store on the server at `url`, such as `redis://127.0.0.1/`, as [`new`](Self::new) does.
     ///
-    /// Its connections have TCP keepalive after 30 seconds. A client for `new` has settings of its own.
+    /// Its connections have `TCP_NODELAY`, and TCP keepalive after 30 seconds. A client for `new` has settings of its own.
     ///
     /// # Errors
     ///

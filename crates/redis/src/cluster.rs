@@ -84,7 +84,7 @@ impl CurrentCluster {
 impl RedisClusterStore {
     /// Returns a store on the cluster to which `nodes` belong, such as `redis://10.0.0.1:7000/`; it connects at the first call.
     ///
-    /// Its connections have TCP keepalive after 30 seconds. A builder for [`new`](Self::new) has settings of its own.
+    /// Its connections have `TCP_NODELAY`, and TCP keepalive after 30 seconds. A builder for [`new`](Self::new) has settings of its own.
     ///
     /// # Errors
     ///

@@ -34,7 +34,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 ///
 /// A clone shares the connection. A call is sent again only after an answer by which no script ran: `NOSCRIPT`, `MOVED`, `TRYAGAIN`, `LOADING`,
 /// `BUSY` and others like these. It is never sent again after a timeout or a lost connection. If the server is a replica (`READONLY`), as after a
-/// failover, the connection is made again. So it is if callers left two calls without an answer that were sent a second or more apart, and nothing was
+/// failover, the connection is made again, once a second at most. So it is if callers left two calls without an answer that were sent a second or more apart, and nothing was
 /// answered in between. A connection that was idle for 5 seconds is tried by `TIME` first, because the server may have closed it.
 ///
 /// A decision takes 10 seconds at most, with all attempts, and is [`StoreError::TimedOut`] then.
@@ -57,12 +57,17 @@ struct CurrentConnection<C> {
     silent_since: Option<Instant>,
     /// The time of the last answer.
     answered: Option<Instant>,
+    /// When a connection was last left because its server is a replica.
+    demoted: Option<Instant>,
 }
 
 impl RedisStore {
     /// Returns a store on the server of `client`, over a connection that is made at the first call and again after it was lost.
     ///
     /// Its first call decides which tokio runtime carries the connection.
+    ///
+    /// Set `TCP_NODELAY` in the client (`ConnectionInfo::set_tcp_settings`), as [`open`](Self::open) does. Without it the system holds a call back until
+    /// the server has acknowledged the calls before it on the same connection.
     #[must_use]
     pub fn new(client: Client) -> Self {
         let anew = move || {
@@ -83,7 +88,7 @@ impl RedisStore {
 
     /// Returns a store on the server at `url`, such as `redis://127.0.0.1/`.
     ///
-    /// The connection has TCP keepalive after 30 seconds. A client for [`new`](Self::new) has settings of its own.
+    /// The connection has `TCP_NODELAY`, and TCP keepalive after 30 seconds. A client for [`new`](Self::new) has settings of its own.
     ///
     /// # Errors
     ///
@@ -98,6 +103,10 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
     ///
     /// The connection must not send a command again on its own: a script that ran twice counts twice. For a cluster use the cluster
     /// store of this crate; `ClusterConnection` repeats commands after a lost connection.
+    ///
+    /// This store never makes a connection. If the given one is lost and does not connect again on its own, each later call fails with
+    /// [`StoreError::Disconnected`]: that holds for a `MultiplexedConnection`, not for a `ConnectionManager`. If its server became a replica, each
+    /// admission fails with [`StoreError::Unreachable`]. A store made by [`new`](Self::new) connects again in both cases.
     #[must_use]
     pub fn over(connection: C) -> Self {
         let shared = Connector {
@@ -141,6 +150,7 @@ impl<C> CurrentConnection<C> {
             generation: 0,
             silent_since: None,
             answered: None,
+            demoted: None,
         }
     }
 
@@ -148,8 +158,22 @@ impl<C> CurrentConnection<C> {
     fn leave(&mut self) {
         *self = Self {
             generation: self.generation + 1,
+            demoted: self.demoted,
             ..Self::of(None)
         };
+    }
+
+    /// Returns `true` if a call may go on over another connection than that of the generation `left`, whose server is a replica. A connection is left for
+    /// that reason at most once in [`SILENCE`]: a name may lead to the replica until long after the failover.
+    fn may_leave_replica(&mut self, left: u64, now: Instant) -> bool {
+        let lately = self
+            .demoted
+            .is_some_and(|at| now.saturating_duration_since(at) < SILENCE);
+        let is_current = left == self.generation;
+        if is_current && !lately {
+            self.demoted = Some(now);
+        }
+        !is_current || !lately
     }
 }
 
@@ -244,6 +268,9 @@ impl<C: ConnectionLike + Clone + Send + Sync> SendOnce for Attempts<'_, C> {
         }
         // ORDERING: relaxed, of one task after the other.
         let left = self.generation.load(Ordering::Relaxed);
+        if !self.shared.current().may_leave_replica(left, Instant::now()) {
+            return Err(error);
+        }
         self.send_over(cmd, Some(left)).await
     }
 }
@@ -328,6 +355,18 @@ mod tests {
     use super::*;
     use ratelimit_meter_store::{StoreLimit, Units};
     use ratelimit_meter_store_check::server::Server;
+
+    #[test]
+    fn replica_is_left_once_a_second() {
+        let (mut current, now) = (CurrentConnection::of(Some(())), Instant::now());
+        assert!(current.may_leave_replica(0, now));
+        current.leave();
+        assert!(current.may_leave_replica(0, now), "there is a newer connection");
+        let almost = now + SILENCE - Duration::from_nanos(1);
+        assert!(!current.may_leave_replica(1, almost));
+        assert!(current.may_leave_replica(1, now + SILENCE));
+        assert!(!current.may_leave_replica(1, now + SILENCE));
+    }
 
     /// As with the setting `timeout` of the server, or with the idle timeout of a proxy.
     #[test]

@@ -397,6 +397,57 @@ async fn documented_grants_suffice() {
     client.batch_execute(&drop).await.expect("dropped");
 }
 
+/// Policies that hide a row, or keep it from being changed, and not from being inserted.
+#[tokio::test]
+async fn row_hidden_by_a_policy_is_an_error() {
+    let server = running!(Server::shared());
+    let (admin, config) = server.store().await;
+    let role = format!("hidden_{}", config.get_dbname().expect("a database"));
+    let client = connect(&config).await;
+    let create = format!(
+        "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA meter TO {role}; GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA meter TO {role};
+         ALTER TABLE meter.bucket ENABLE ROW LEVEL SECURITY; ALTER TABLE meter.average ENABLE ROW LEVEL SECURITY;
+         CREATE POLICY inserts ON meter.bucket FOR INSERT WITH CHECK (true); CREATE POLICY inserts ON meter.average FOR INSERT WITH CHECK (true)"
+    );
+    client.batch_execute(&create).await.expect("created");
+    let mut as_role = config.clone();
+    as_role.user(&role);
+    let store = PostgresStore::connect(as_role.clone(), 1).with_deadline(AMPLE);
+    let (limit, ticks, share) = (
+        bucket("10/d"),
+        bucket("10/d every 1h"),
+        StoreLimit::Average(average("10/d")),
+    );
+    for limit in [&limit, &share] {
+        assert_eq!(check(&admin, "k", limit, 1).await, Ok(Some(1)));
+    }
+    let hides = |answer: &Result<Option<u64>, StoreError>| matches!(answer, Err(StoreError::Refused(text)) if text.contains("row security"));
+    for can_read in [false, true] {
+        for limit in [&limit, &ticks, &share] {
+            let answer = check(&store, "k", limit, 1).await;
+            assert!(hides(&answer), "{can_read} {limit:?}: {answer:?}");
+        }
+        let call = "SELECT check_rate_limit('k')";
+        let error = connect(&as_role)
+            .await
+            .batch_execute(call)
+            .await
+            .expect_err("a hidden row");
+        assert!(
+            error
+                .as_db_error()
+                .is_some_and(|error| error.message().contains("row security")),
+            "{error:?}"
+        );
+        let reads = "CREATE POLICY reads ON meter.bucket FOR SELECT USING (true); CREATE POLICY reads ON meter.average FOR SELECT USING (true)";
+        if !can_read {
+            client.batch_execute(reads).await.expect("created");
+        }
+    }
+    let drop = format!("DROP OWNED BY {role}; DROP ROLE {role}");
+    client.batch_execute(&drop).await.expect("dropped");
+}
+
 /// As where an administrator made the schema, and roles may make none.
 #[tokio::test]
 async fn schema_owner_installs_and_upgrades() {
