@@ -258,8 +258,12 @@ fn analyse(
     if cli.demo {
         return decide_all(cli, limits, demo::stream()?, false, look);
     }
-    // Rows that are written cannot be taken back.
-    if cli.order == Order::Sort && !options.places {
+    // Rows that are written cannot be taken back, and a pipe is read only once.
+    let can_start_over = || {
+        let mut inputs = cli.files.iter().map(|path| Input::of(path).len_if_rereadable());
+        !options.places && inputs.all(|len| len.is_ok_and(|len| len.is_some()))
+    };
+    if cli.order == Order::Sort && can_start_over() {
         let stream = Stream::open_assuming_order(&cli.files, options.clone(), progress.clone());
         let decided = stream.and_then(|stream| decide_all(cli, limits, stream, options.plan.is_some(), &mut look));
         match decided {

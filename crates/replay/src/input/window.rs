@@ -151,7 +151,11 @@ impl InputWindow {
         }
         loop {
             match self.source.read(&mut self.buffer[self.end..]) {
-                Ok(0) => self.ended = true,
+                Ok(0) => {
+                    self.ended = true;
+                    // Closes the file: a thousand small files may be due at once.
+                    self.source = Box::new(io::empty());
+                }
                 Ok(read) => self.end += read,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),

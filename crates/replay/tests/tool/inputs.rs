@@ -290,6 +290,35 @@ fn unlikely_years_are_bad_lines_without_an_option() {
 }
 
 #[test]
+fn pipe_is_read_beside_a_file_out_of_order() {
+    // In order for its first thousand requests, so that the tool starts over.
+    let late = log((0..2_000).map(|line| if line == 1_500 { 1 } else { line / 100 }));
+    let late = file("late.log", late);
+    let output = piped(&["--limit", "1/d", "-", &late], log([3, 4]).as_bytes());
+    let report = text(&output.stdout);
+    assert!(
+        output.status.success() && report.contains("\n2,002 requests, "),
+        "{report}"
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn small_files_are_closed_once_read() {
+    let names: Vec<String> = (0..50)
+        .map(|name| file(&format!("{name}.log"), log([name, 59])))
+        .collect();
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -n 40; exec \"$@\"", "sh"])
+        .args([env!("CARGO_BIN_EXE_meter-replay"), "--limit", "1/d"])
+        .args(&names)
+        .output()
+        .expect("a shell");
+    let report = text(&output.stdout);
+    assert!(report.contains("\n100 requests, "), "{report}{}", text(&output.stderr));
+}
+
+#[test]
 fn zoneless_stamps_are_reported_as_utc() {
     const NOTICE: &str = "note: stamps without a zone are read as UTC";
     let iis = "#Fields: date time c-ip\n2024-05-20 00:00:18 203.0.113.7\n";
