@@ -41,7 +41,7 @@ fn piped(arguments: &[&str], input: &[u8]) -> Output {
 }
 
 /// A capture of packets, all between the same two, by their seconds and sizes.
-fn capture(packets: &[(u32, u32)]) -> Vec<u8> {
+pub(crate) fn capture(packets: &[(u32, u32)]) -> Vec<u8> {
     let mut bytes: Vec<u8> = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 1_u32]
         .iter()
         .flat_map(|number| number.to_le_bytes())
