@@ -404,6 +404,9 @@ pub enum Error {
     Write(io::Error),
 }
 
+/// The number of the error of a process with too many open files, on Linux, macOS and the BSDs. `io::ErrorKind` has no name for it.
+const TOO_MANY_OPEN: i32 = 24;
+
 /// Returns the advice for an input that cannot be opened or read.
 fn advice_for(source: &io::Error) -> &'static str {
     match source.kind() {
@@ -412,6 +415,9 @@ fn advice_for(source: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => ": read it with the rights for it, as in sudo cat FILE | meter-replay ... -",
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
             ": copy it again, or unpack its readable part to a pipe, and name -"
+        }
+        _ if cfg!(unix) && source.raw_os_error() == Some(TOO_MANY_OPEN) => {
+            ": raise the limit with ulimit -n, or join the files: cat FILES | meter-replay ... -"
         }
         _ => "",
     }

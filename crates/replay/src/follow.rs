@@ -55,7 +55,8 @@ impl Tail {
     pub fn of(path: &Path, stop: Stop) -> io::Result<Self> {
         let (sender, pieces) = sync_channel(PIECES);
         if path.as_os_str() == "-" {
-            thread::spawn(move || pump(&mut io::stdin(), &sender));
+            let stop = stop.clone();
+            thread::spawn(move || pump(&mut io::stdin(), &sender, &stop));
         } else {
             let file = File::open(path)?;
             let (path, stop) = (path.to_owned(), stop.clone());
@@ -95,10 +96,13 @@ impl Read for Tail {
     }
 }
 
-/// Sends all bytes that can be read now. Returns whether the receiver still listens.
-fn pump(source: &mut impl Read, sender: &SyncSender<io::Result<Vec<u8>>>) -> bool {
+/// Sends all bytes that can be read now, until stopped. Returns whether the receiver still listens.
+fn pump(source: &mut impl Read, sender: &SyncSender<io::Result<Vec<u8>>>, stop: &Stop) -> bool {
     let mut piece = vec![0; PIECE];
     loop {
+        if stop.is_stopped() {
+            return false;
+        }
         let sent = match source.read(&mut piece) {
             Ok(0) => return true,
             Ok(read) => sender.send(Ok(piece[..read].to_vec())),
@@ -117,7 +121,7 @@ fn pump(source: &mut impl Read, sender: &SyncSender<io::Result<Vec<u8>>>) -> boo
 /// Sends the contents of a file, and all appended bytes, until stopped. If the path is not a regular file, such as a named pipe, this ends at its
 /// end.
 fn follow(mut file: File, path: &PathBuf, sender: &SyncSender<io::Result<Vec<u8>>>, stop: &Stop) {
-    while pump(&mut file, sender) && !stop.is_stopped() {
+    while pump(&mut file, sender, stop) {
         let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
         if !is_file {
             return;
@@ -125,7 +129,7 @@ fn follow(mut file: File, path: &PathBuf, sender: &SyncSender<io::Result<Vec<u8>
         thread::sleep(PAUSE);
         if let Some(next) = rotated(&mut file, path) {
             // First read the bytes written to the old file meanwhile.
-            if !pump(&mut file, sender) {
+            if !pump(&mut file, sender, stop) {
                 return;
             }
             file = next;
@@ -133,13 +137,16 @@ fn follow(mut file: File, path: &PathBuf, sender: &SyncSender<io::Result<Vec<u8>
     }
 }
 
-/// Returns the file that replaced this one, or this file from its beginning if it was truncated.
+/// Returns the file that replaced this one, or this file from its beginning if it was truncated. While the new file is empty, the server has not opened it
+/// yet, and still writes to the old one.
 fn rotated(file: &mut File, path: &PathBuf) -> Option<File> {
     let (old, new) = (file.metadata().ok()?, fs::metadata(path).ok()?);
-    let position = file.stream_position().ok()?;
-    (!is_same(&old, &new) || new.len() < position)
-        .then(|| File::open(path).ok())
-        .flatten()
+    let is_next = if is_same(&old, &new) {
+        new.len() < file.stream_position().ok()?
+    } else {
+        new.len() > 0
+    };
+    is_next.then(|| File::open(path).ok()).flatten()
 }
 
 #[cfg(unix)]
@@ -172,6 +179,35 @@ mod tests {
             }
         }
         assert_eq!(String::from_utf8_lossy(&read), text);
+    }
+
+    #[test]
+    fn stopped_pump_reads_no_further() {
+        let (sender, pieces) = sync_channel(PIECES);
+        let stop = Stop::default();
+        assert!(pump(&mut &b"one\n"[..], &sender, &stop));
+        stop.stop();
+        assert!(!pump(&mut &b"two\n"[..], &sender, &stop));
+        drop(sender);
+        let sent: Vec<Vec<u8>> = pieces.iter().map(|piece| piece.expect("no device")).collect();
+        assert_eq!(sent, [b"one\n"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn old_file_is_kept_while_the_new_is_empty() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("access.log");
+        fs::write(&path, "one\n").expect("it is written");
+        let mut file = File::open(&path).expect("a file");
+        assert!(rotated(&mut file, &path).is_none());
+        fs::rename(&path, folder.path().join("access.log.1")).expect("it is moved");
+        assert!(rotated(&mut file, &path).is_none());
+        // As logrotate creates it, before it signals the server.
+        let mut new = File::create(&path).expect("a file");
+        assert!(rotated(&mut file, &path).is_none());
+        new.write_all(b"two\n").expect("it is written");
+        assert!(rotated(&mut file, &path).is_some());
     }
 
     #[test]

@@ -228,10 +228,11 @@ fn names_nothing_twice(cli: &Cli) -> Result<(), Error> {
     Ok(())
 }
 
-fn write(out: &mut impl Write, text: &[u8]) -> Result<(), Error> {
+/// Writes a text. Returns whether it can still be read, as it cannot if the reader of a pipe is gone.
+fn write(out: &mut impl Write, text: &[u8]) -> Result<bool, Error> {
     match out.write_all(text).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Write(error)),
-        _ => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true).map_err(Error::Write),
     }
 }
 
@@ -258,8 +259,12 @@ fn analyse(
     if cli.demo {
         return decide_all(cli, limits, demo::stream()?, false, look);
     }
-    // Rows that are written cannot be taken back.
-    if cli.order == Order::Sort && !options.places {
+    // Rows that are written cannot be taken back, and a pipe is read only once.
+    let can_start_over = || {
+        let mut inputs = cli.files.iter().map(|path| Input::of(path).len_if_rereadable());
+        !options.places && inputs.all(|len| len.is_ok_and(|len| len.is_some()))
+    };
+    if cli.order == Order::Sort && can_start_over() {
         let stream = Stream::open_assuming_order(&cli.files, options.clone(), progress.clone());
         let decided = stream.and_then(|stream| decide_all(cli, limits, stream, options.plan.is_some(), &mut look));
         match decided {
@@ -313,7 +318,7 @@ fn watch(
         return Err(Error::FollowsOne);
     };
     let stop = Stop::default();
-    let on_signal = stop.clone();
+    let (on_signal, unread) = (stop.clone(), stop.clone());
     // A second signal ends the process at once. Without a handler the first signal does.
     let _ = ctrlc::set_handler(move || {
         if on_signal.stop() {
@@ -363,7 +368,9 @@ fn watch(
         }
         // Reading the clock costs about as much as a request, and the requests of a flood come in thousands.
         if requests > drawn && (is_pause || requests % 64 == 0) && Instant::now() >= due {
-            draw(&bounds, &lately, latest, requests, stream.keys())?;
+            if !draw(&bounds, &lately, latest, requests, stream.keys())? {
+                unread.stop();
+            }
             (drawn, due) = (requests, Instant::now() + REDRAW);
         }
     }

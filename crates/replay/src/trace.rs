@@ -10,7 +10,7 @@ use crate::stamp::Resolution;
 /// The order in which the events of all files are replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Order {
-    /// By time, over all files. Each file is read twice, and events out of order are sorted.
+    /// By time, over all files. If a file is out of order, each file is read twice.
     #[default]
     Sort,
     /// In the order of files and lines, in one pass.

@@ -26,7 +26,8 @@ pub struct Reading {
     /// Take lines apart by a format of nginx or Apache, as it stands in the configuration, or a named one
     ///
     /// As '$remote_addr [$time_local] "$request" $status', or '%h %l %u %t \"%r\" %>s %b'. Named ones are
-    /// common, combined, vhost_combined, main, alb, elb, s3, haproxy, envoy, istio and squid.
+    /// common, combined, vhost_combined, main, alb, elb, s3, haproxy, squid, nlb, vpc-flow, tcpdump,
+    /// nginx-proxy-manager, gin, istio and envoy.
     #[arg(long, value_name = "FORMAT", conflicts_with = "regex", verbatim_doc_comment)]
     pub log_format: Option<String>,
 

@@ -288,11 +288,13 @@ impl AccessLines {
         let mut lines = LogLines::new(options.stamps.clone());
         let unit = options.duration.as_deref().and_then(|text| text.rsplit_once(':'));
         let unit = unit.and_then(|(_, unit)| Took::named(unit));
-        let (mut all, mut timed, mut hosted) = (0, 0, 0);
-        for line in head.iter().take(200) {
-            if let Ok(line) = lines.parse(line) {
+        let (mut all, mut timed, mut timed_by_nginx, mut hosted) = (0, 0, 0, 0);
+        for text in head.iter().take(200) {
+            if let Ok(line) = lines.parse(text) {
+                let is_timed = duration(line.tail, unit).is_some();
                 all += 1;
-                timed += usize::from(duration(line.tail, unit).is_some());
+                timed += usize::from(is_timed);
+                timed_by_nginx += usize::from(is_timed && !has_dated_stamp(text));
                 hosted += usize::from(line.host.is_some_and(|host| host.iter().any(u8::is_ascii_alphabetic)));
             }
         }
@@ -301,7 +303,7 @@ impl AccessLines {
             TimeIs::Start => None,
             TimeIs::End => Some(unit),
             TimeIs::Auto if options.duration.is_some() => Some(unit),
-            TimeIs::Auto => (timed > 0 && timed * 10 >= all * 9).then_some(None),
+            TimeIs::Auto => (timed_by_nginx > 0 && timed_by_nginx * 10 >= all * 9).then_some(None),
         };
         // A log has no columns; the message states this once a file turns out to be a log.
         let compares_column = options.select.only.iter().any(Condition::is_of_column);
@@ -366,6 +368,11 @@ impl AccessLines {
         }
         notices
     }
+}
+
+/// Returns whether a line has a stamp like `[2024-05-20 00:00:18 +0000]`, which nginx cannot write. Granian does, with a duration in milliseconds.
+fn has_dated_stamp(line: &[u8]) -> bool {
+    memchr_iter(b'[', line).any(|at| line.get(at + 5) == Some(&b'-') && line.get(at + 11) == Some(&b' '))
 }
 
 /// Returns the request of a line, moved to its start by its duration in the unit `took` if that is given.

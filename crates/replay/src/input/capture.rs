@@ -33,6 +33,9 @@ pub(super) enum Dialect {
     NextGeneration { big_endian: bool },
 }
 
+/// Number of bytes that distinguish a capture from text.
+pub(super) const MAGIC: usize = 12;
+
 impl Dialect {
     /// Returns the dialect of the capture that begins with `head`; `None` if it is not a capture.
     ///
@@ -204,10 +207,16 @@ impl CaptureReader {
     /// Reads the next block; `None` if it is not a packet, or there are no more.
     fn packet(&mut self, sink: &mut impl Sink) -> Result<Option<Packet>, Error> {
         let failed = |source| Error::read(&self.name, source);
-        let held = self.window.hold(self.wanted).map_err(failed)?;
-        if held.is_empty() {
-            self.ended = true;
-            return Ok(None);
+        // While a growing capture has no more, the packets that are held are read.
+        let pause = self.window.hold(self.wanted).err().map(failed);
+        let held = self.window.text(usize::MAX);
+        match pause {
+            Some(error) if held.is_empty() || !error.is_pause() => return Err(error),
+            None if held.is_empty() => {
+                self.ended = true;
+                return Ok(None);
+            }
+            _ => {}
         }
         let is_all = held.len() < self.wanted;
         let block = match self.dialect {
@@ -236,6 +245,9 @@ impl CaptureReader {
                 return Ok(packet);
             }
             Err(nom::Err::Incomplete(needed)) => {
+                if let Some(pause) = pause {
+                    return Err(pause);
+                }
                 let more = match needed {
                     nom::Needed::Size(size) => size.get(),
                     nom::Needed::Unknown => 1,

@@ -61,7 +61,8 @@ pub(super) fn unpack(mut packed: impl Read + 'static) -> io::Result<(Box<dyn Rea
     let Some(packing) = packing else {
         return Ok((Box::new(whole), damage));
     };
-    let whole = BufReader::with_capacity(1 << 16, whole);
+    let waits = packing != Packing::Gzip;
+    let whole = BufReader::with_capacity(1 << 16, Packed { source: whole, waits });
     let unpacked: Box<dyn Read> = match packing {
         Packing::Gzip => Box::new(Members::new(whole, damage.clone())),
         Packing::Zstd => Box::new(Frames::new(whole)),
@@ -75,6 +76,23 @@ pub(super) fn unpack(mut packed: impl Read + 'static) -> io::Result<(Box<dyn Rea
         damage: damage.clone(),
     };
     Ok((Box::new(salvage), damage))
+}
+
+/// Packed data, possibly of a growing input. Only the decoder of gzip can be called again after a pause, so for all others this waits for bytes.
+struct Packed<R> {
+    source: R,
+    waits: bool,
+}
+
+impl<R: Read> Read for Packed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.source.read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock && self.waits => {}
+                read => return read,
+            }
+        }
+    }
 }
 
 /// Reads the undamaged part of data, and then records the damage.
@@ -267,6 +285,45 @@ mod tests {
             );
             let told = unpacked(whole[..10].to_vec()).expect_err(name);
             assert_eq!(told, format!("the {name} data is cut off"));
+        }
+    }
+
+    /// Returns the bytes of a growing input: a few at a time, with a pause before each.
+    struct Pausing(Cursor<Vec<u8>>, bool);
+
+    impl Read for Pausing {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            let len = buffer.len().min(3);
+            self.0.read(&mut buffer[..len])
+        }
+    }
+
+    #[test]
+    fn growing_packed_data_is_read_past_pauses() {
+        for (name, pack) in PACKERS {
+            let members = [pack(b"one\n"), pack(b""), pack(&TEXT.repeat(100)), pack(b"end\n")].concat();
+            // The first bytes are read before there may be a pause.
+            let (head, rest) = members.split_at(MAGIC);
+            let growing = Cursor::new(head.to_vec()).chain(Pausing(Cursor::new(rest.to_vec()), false));
+            let (mut source, damage) = unpack(growing).expect(name);
+            let (mut text, mut piece) = (Vec::new(), [0; 64]);
+            loop {
+                match source.read(&mut piece) {
+                    Ok(0) => break,
+                    Ok(read) => text.extend_from_slice(&piece[..read]),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{name}: {error}"),
+                }
+            }
+            let expected = [b"one\n", &TEXT.repeat(100)[..], b"end\n"].concat();
+            assert!(
+                text == expected && damage.take().is_none(),
+                "{name}: {} bytes",
+                text.len()
+            );
         }
     }
 

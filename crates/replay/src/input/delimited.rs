@@ -167,6 +167,7 @@ impl Events for DelimitedReader {
                         }
                         Err(_) if splitter.fields().all(|field| field.trim_ascii().is_empty()) => None,
                         Err(_) if self.has_comments && self.window.text(1) == b"#" => None,
+                        Err(_) if is_header(splitter, &self.names) => None,
                         Err(reason) => {
                             let text = self.window.text(len).trim_ascii_end();
                             sink.bad(&self.name, number, lines, reason, text);
@@ -185,6 +186,12 @@ impl Events for DelimitedReader {
     fn line(&self) -> u64 {
         self.window.lines()
     }
+}
+
+/// Returns whether the record that was split last is the header again, as where files were joined or a file was rotated.
+fn is_header(splitter: &Splitter, names: &[Vec<u8>]) -> bool {
+    let is_name = |(field, name): (&[u8], &Vec<u8>)| field.strip_prefix(BYTE_ORDER_MARK).unwrap_or(field) == name;
+    splitter.len() == names.len() && splitter.fields().zip(names).all(is_name)
 }
 
 /// The records, one after the other.

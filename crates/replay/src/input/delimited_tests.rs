@@ -80,6 +80,20 @@ fn bad_records_are_reported_with_their_lines() {
 }
 
 #[test]
+fn repeated_header_is_not_a_row() {
+    for text in [
+        "time,key\n1,a\ntime,key\n2,b\n",
+        "\u{feff}time,key\r\n1,a\r\n\u{feff}time,key\r\n2,b\r\n",
+        "time\tkey\n1\ta\ntime\tkey\n2\tb\n",
+    ] {
+        let read = read_text(text, &old()).expect("two good lines");
+        assert_eq!(read, (vec![(1, 1), (2, 1)], 0, vec![]), "{text}");
+    }
+    let (events, bad, _) = read_text("time,key\n1,a\nkey,time\n2,b\n", &old()).expect("two good lines");
+    assert_eq!((events.len(), bad), (2, 1), "another header");
+}
+
+#[test]
 fn unclosed_quote_costs_its_own_line_only() {
     let open = "a quote is not closed within the next 100 lines or 64 KiB";
     let many: String = (3..1_000).map(|second| format!("{second},a\n")).collect();

@@ -80,7 +80,7 @@ const TEXTS: [(&str, &str, &str); 11] = [
         "name its access log",
     ),
     (
-        r"^\[[A-Z][a-z]{2} [A-Z][a-z]{2} \d\d \d\d:\d\d:\d\d(?:\.\d+)? \d{4}\] \[",
+        r"^\[[A-Z][a-z]{2} [A-Z][a-z]{2} \d\d \d\d:\d\d:\d\d(?:\.\d+)? \d{4}\] \[[a-z0-9_]*:?[a-z0-9]+\]",
         "an error log of Apache, which has no line for each request",
         "name its access log",
     ),
@@ -298,6 +298,18 @@ mod tests {
     #[test]
     fn every_pattern_of_text_compiles() {
         assert_eq!(TEXT.len(), TEXTS.len());
+    }
+
+    #[test]
+    fn kernel_messages_are_not_of_apache() {
+        for (line, is_apache) in [
+            ("[Mon May 20 00:00:18 2024] [UFW BLOCK] IN=eth0 SRC=203.0.113.7", false),
+            ("[Mon May 20 00:00:18 2024] [error] [client 203.0.113.7] x", true),
+            ("[Mon May 20 00:00:18.123456 2024] [core:error] [pid 1] x", true),
+            ("[Mon May 20 00:00:18.123456 2024] [:error] [pid 1] x", true),
+        ] {
+            assert_eq!(text(&[line.as_bytes()]).is_some(), is_apache, "{line}");
+        }
     }
 
     #[test]

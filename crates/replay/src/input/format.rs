@@ -100,6 +100,14 @@ impl InputFormat {
         Ok(Self::Lines(Lines::unknown(options)))
     }
 
+    /// Returns whether more lines are unlikely to change a format. The first lines of a program may be messages without a time or a client.
+    pub(super) fn is_known(format: &Result<Self, Error>) -> bool {
+        !matches!(
+            format,
+            Ok(Self::Lines(Lines::Unknown(_))) | Err(Error::NoTimeColumn { .. } | Error::NoColumn { .. })
+        )
+    }
+
     fn of_lines(head: &[u8], lines: &[&[u8]], input: &str, options: &Options) -> Result<Option<Lines>, Error> {
         if options.regex.is_none() && options.log_format.is_none() {
             if let Some(fields) = fields::detect(input, lines, options)? {
@@ -144,7 +152,7 @@ impl InputFormat {
         if matches!(lines[0], b"{") {
             return Err(not_json(head));
         }
-        if let Some(pattern) = pattern::detect(input, lines, options)? {
+        if let Some(pattern) = pattern::detect(input, lines, 2, options)? {
             return Ok(Some(Lines::Pattern(Box::new(pattern))));
         }
         if lines[0].starts_with(b"[") && lines[0].len() < 3 || lines[0].starts_with(b"[{") {
@@ -153,7 +161,12 @@ impl InputFormat {
         if let Some(labels) = labels::detect(input, lines, options)? {
             return Ok(Some(Lines::Labels(Box::new(labels))));
         }
-        access(lines, input, options)
+        if let Some(lines) = access(lines, input, options)? {
+            return Ok(Some(lines));
+        }
+        // Requests among many messages, such as those of HAProxy about broken handshakes.
+        let pattern = pattern::detect(input, lines, 10, options)?;
+        Ok(pattern.map(|pattern| Lines::Pattern(Box::new(pattern))))
     }
 }
 
@@ -321,4 +334,45 @@ fn delimiter(lines: &[&[u8]], input: &str, options: &Options) -> Option<u8> {
             names.len() > 1 && names.iter().all(is_name)
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, BufRead as _, Read};
+
+    use super::super::{Collected, Reader};
+    use super::*;
+
+    /// Returns a line at a time, as a growing log does.
+    struct Growing(io::Cursor<String>);
+
+    impl Read for Growing {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let line = self.0.fill_buf()?.split_inclusive(|&byte| byte == b'\n').next();
+            let len = line.map_or(0, <[u8]>::len).min(buffer.len());
+            self.0.read(&mut buffer[..len])
+        }
+    }
+
+    #[test]
+    fn growing_log_may_begin_with_messages() {
+        const REQUEST: &str = "{\"time\":1716163201000,\"req\":{\"remoteAddress\":\"203.0.113.7\"}}\n";
+        let options = Options {
+            is_growing: true,
+            ..Options::default()
+        };
+        for messages in [
+            "{\"time\":1716163200000,\"msg\":\"listening\"}\n",
+            "{\"msg\":\"started\"}\n{\"time\":1716163200000,\"msg\":\"listening\"}\n",
+            "> app@1.0.0 start\n\nlistening\n",
+        ] {
+            let lines = messages.to_owned() + &REQUEST.repeat(6);
+            let mut reader = Reader::of(Growing(io::Cursor::new(lines)), "f", &options).expect("JSON");
+            let mut collected = Collected::default();
+            while reader.next(&mut collected).expect("no device").is_some() {}
+            assert_eq!(reader.format(), "JSON lines", "{messages}");
+            let names: Vec<&[u8]> = collected.keys.ids().map(|key| collected.keys.name(key)).collect();
+            assert!(names.contains(&&b"203.0.113.7"[..]), "{messages}");
+        }
+    }
 }

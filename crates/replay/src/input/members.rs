@@ -52,20 +52,24 @@ impl<R: BufRead> Members<R> {
         }
     }
 
-    /// Continues with the member that begins here, if there is one.
-    fn next_member(&mut self, mut tape: Tape<R>) -> io::Result<()> {
-        tape.kept.clear();
-        // Some programs pad with zeros.
-        loop {
+    /// Continues with the member that begins here, if there is one. If reading fails, this can be repeated.
+    fn next_member(&mut self) -> io::Result<()> {
+        while let Some(decoder) = &mut self.decoder {
+            let tape = decoder.get_mut();
+            // Some programs pad with zeros.
             let held = tape.fill_buf()?;
             let zeros = held.iter().take_while(|byte| **byte == 0).count();
-            match held.first() {
-                None => return Ok(()),
-                Some(0) => tape.consume(zeros),
-                Some(_) => break,
+            let is_end = held.is_empty();
+            tape.consume(zeros);
+            if zeros == 0 {
+                let tape = self.decoder.take().map(GzDecoder::into_inner);
+                self.decoder = tape.filter(|_| !is_end).map(|mut tape| {
+                    tape.kept.clear();
+                    GzDecoder::new(tape)
+                });
+                break;
             }
         }
-        self.decoder = Some(GzDecoder::new(tape));
         Ok(())
     }
 }
@@ -74,11 +78,7 @@ impl<R: BufRead> Read for Members<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while let Some(decoder) = &mut self.decoder {
             match decoder.read(buffer) {
-                Ok(0) if !buffer.is_empty() => {
-                    if let Some(decoder) = self.decoder.take() {
-                        self.next_member(decoder.into_inner())?;
-                    }
-                }
+                Ok(0) if !buffer.is_empty() => self.next_member()?,
                 Ok(read) => {
                     self.has_any = true;
                     return Ok(read);
@@ -88,7 +88,9 @@ impl<R: BufRead> Read for Members<R> {
                         error.kind(),
                         ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput
                     );
-                    let Some(decoder) = self.decoder.take().filter(|_| is_of_data && self.has_any) else {
+                    // After another error, such as that of a pipe without bytes, the decoder can read on.
+                    let broken = (is_of_data && self.has_any).then(|| self.decoder.take());
+                    let Some(decoder) = broken.flatten() else {
                         return Err(error);
                     };
                     let mut tape = decoder.into_inner();
@@ -130,7 +132,11 @@ impl<R: BufRead> Tape<R> {
             }
             let rest = text.len().saturating_sub(MAGIC.len());
             text.drain(..rest);
-            let held = self.source.fill_buf()?;
+            let held = match self.source.fill_buf() {
+                // Waits for more of a growing input, since the bytes before would be lost.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                held => held?,
+            };
             if held.is_empty() {
                 return Ok(false);
             }

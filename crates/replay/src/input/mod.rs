@@ -48,6 +48,9 @@ use window::InputWindow;
 /// Number of bytes from which the format of a file is detected: a few hundred lines, since a log may begin with bad lines.
 const HEAD: usize = 1 << 16;
 
+/// Number of first lines of a growing input that may be messages of a program that starts.
+const FIRST_LINES: usize = 32;
+
 /// The byte order mark that some programs put before UTF-8 text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -173,7 +176,7 @@ pub struct Options {
     pub places: bool,
     /// The requests to replay.
     pub select: Select,
-    /// True if the input is still growing, so that its format is detected from its first line.
+    /// True if the input is still growing, so that its format is detected from its first lines.
     pub is_growing: bool,
 }
 
@@ -436,14 +439,22 @@ impl Reader {
     fn of_plain(source: Box<dyn Read>, damage: Damage, name: String, options: &Options) -> Result<Self, Error> {
         let source = utf16::decode(source).map_err(|source| Error::read(&name, source))?;
         let mut window = InputWindow::new(source);
-        let head = if options.is_growing {
-            window.hold_line()
-        } else {
-            window.hold(HEAD)
+        // A capture has no lines.
+        let is_capture = |head: &[u8]| !matches!(capture::Dialect::of(head, &name), Ok(None));
+        let mut lines = 1;
+        let (head, format) = loop {
+            let head = match options.is_growing {
+                true if window.hold(capture::MAGIC).is_ok_and(is_capture) => window.hold(capture::MAGIC),
+                true => window.hold_lines(lines),
+                false => window.hold(HEAD),
+            };
+            let head = head.map_err(|source| Error::read(&name, source))?;
+            let format = InputFormat::of(&head[..head.len().min(HEAD)], &name, options);
+            if !options.is_growing || lines > FIRST_LINES || InputFormat::is_known(&format) {
+                break (head[..head.len().min(advice::HEAD)].to_vec(), format);
+            }
+            lines *= 2;
         };
-        let head = head.map_err(|source| Error::read(&name, source))?;
-        let format = InputFormat::of(&head[..head.len().min(HEAD)], &name, options);
-        let head = head[..head.len().min(advice::HEAD)].to_vec();
         let reader = format.and_then(|format| FormatReader::of(format, window, &name, options));
         // Before it finds the damage, a decoder may return wrong text.
         let reader = reader.map_err(|error| match (error, damage.take()) {

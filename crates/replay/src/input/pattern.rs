@@ -204,18 +204,23 @@ pub(super) fn given(input: &str, head: &[&[u8]], options: &Options) -> Result<Op
     PatternLines::new(pattern, input, head, options).map(Some)
 }
 
-/// Detects lines of one of the formats known by name.
+/// Detects lines of one of the formats known by name: more than one in `share` of the first lines.
 ///
 /// # Errors
 ///
 /// A name that is asked for is not in lines of this format.
-pub(super) fn detect(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<PatternLines>, Error> {
+pub(super) fn detect(
+    input: &str,
+    head: &[&[u8]],
+    share: usize,
+    options: &Options,
+) -> Result<Option<PatternLines>, Error> {
     for (named, regex) in NAMED.into_iter().zip(&*SHAPES) {
         let Some(regex) = regex else { continue };
         let lines = &head[..head.len().min(100)];
         let is_match = |line: &&&[u8]| regex.is_match(line) || regex.is_match(prefix::without(line));
         let matching = lines.iter().filter(is_match).count();
-        if matching * 2 > lines.len() {
+        if matching * share > lines.len() {
             return PatternLines::named(named, input, head, options).map(Some);
         }
     }

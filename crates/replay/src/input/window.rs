@@ -52,13 +52,13 @@ impl InputWindow {
         Ok(self.held())
     }
 
-    /// Holds a whole line that is neither blank nor a comment, unless the stream ends before.
-    pub(crate) fn hold_line(&mut self) -> io::Result<&[u8]> {
+    /// Holds `count` whole lines that are neither blank nor comments, unless the stream ends before.
+    pub(crate) fn hold_lines(&mut self, count: usize) -> io::Result<&[u8]> {
         loop {
             let lines = self.held().split_inclusive(|&byte| byte == b'\n');
             let is_comment = |line: &[u8]| line.trim_ascii_start().first().is_none_or(|&byte| byte == b'#');
             let is_line = |line: &[u8]| line.ends_with(b"\n") && !is_comment(line);
-            let is_held = lines.into_iter().any(is_line) || self.end - self.start > LONGEST_LINE;
+            let is_held = lines.filter(|line| is_line(line)).count() >= count || self.end - self.start > LONGEST_LINE;
             if is_held || !self.fill()? {
                 return Ok(self.held());
             }
@@ -151,7 +151,11 @@ impl InputWindow {
         }
         loop {
             match self.source.read(&mut self.buffer[self.end..]) {
-                Ok(0) => self.ended = true,
+                Ok(0) => {
+                    self.ended = true;
+                    // Closes the file: a thousand small files may be due at once.
+                    self.source = Box::new(io::empty());
+                }
                 Ok(read) => self.end += read,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),

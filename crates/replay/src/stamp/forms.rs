@@ -9,9 +9,11 @@ use super::years::Years;
 use super::{OwnZone, StampError, at_offset};
 
 /// The known forms, except RFC 3339 and its variants. No form has a zone: [`split_zone`] removes it first.
-const FORMS: [&str; 34] = [
+const FORMS: [&str; 35] = [
     // Common Log Format, with a fraction or without a zone as HAProxy and Tomcat write it.
     "%d/%b/%Y:%H:%M:%S%.f",
+    // Proxmox.
+    "%d/%m/%Y:%H:%M:%S%.f",
     // `date`, git and C's `asctime`. The year is before or after the zone.
     "%a %b %e %H:%M:%S%.f %Y",
     // RFC 2822 and cookies.

@@ -71,6 +71,9 @@ fn relatives_of_common_log_format_have_a_client() {
         "INFO:werkzeug:203.0.113.7 - - [20/May/2024 00:00:18] \"\u{1b}[37mGET /a HTTP/1.1\u{1b}[0m\" 200 -",
         "203.0.113.7 www.example.org - [20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 200 5 \"-\" \"curl\"",
         "::ffff:203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 200 5 \"-\" \"curl\"",
+        "::ffff:203.0.113.7 - root@pam [20/05/2024:02:00:18 +0200] \"GET /a HTTP/1.1\" 200 5",
+        // Granian, with its duration in milliseconds.
+        "[2024-05-20 00:00:18 +0000] 203.0.113.7 - \"GET /a HTTP/1.1\" 200 12.345",
         "203.0.113.7 - - [20/May/2024:00:00:18 UTC] \"GET /a HTTP/1.1\" 200 5",
         "203.0.113.7 - - [20/May/2024:00:00:18] \"GET /a HTTP/1.1\" 200 5",
         "203.0.113.7:50000 - 0a1b-2c - - [2024/05/20 00:00:18] example.org GET - \"/a\" HTTP/1.1 \"curl\" 200 5 0.001",
@@ -90,6 +93,15 @@ fn relatives_of_common_log_format_have_a_client() {
             "{line}"
         );
     }
+}
+
+#[test]
+fn requests_of_haproxy_are_found_among_messages() {
+    let message =
+        "203.0.113.9:51234 [20/May/2024:00:00:17.000] www/1: Connection closed during SSL handshake\n".repeat(4);
+    let request = "203.0.113.7:50000 [20/May/2024:00:00:18.000] www static/srv1 10/0/30/69/109 200 2750 - - ---- 1/1/1/1/0 0/0 \"GET /a HTTP/1.1\"\n";
+    let expected = vec![(1_716_163_218_000_000_000, "203.0.113.7".to_owned())];
+    assert_eq!(read(&(message + request)), Ok((expected, 4)));
 }
 
 #[test]

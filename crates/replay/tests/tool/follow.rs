@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 use std::{iter, mem, thread};
 
+use crate::inputs::capture;
 use crate::run::{complaint, file, log_line, report};
 
 /// Longest time that the tool may write nothing: a test that waits longer has failed, and must not hang.
@@ -159,6 +160,38 @@ fn followed_stamps_have_both_bounds() {
         let at_once = report(&[options, &["--order", "as-is", &path]].concat());
         assert_eq!(limits(&following.rest()), limits(&at_once), "{spread}");
     }
+}
+
+#[test]
+fn capture_without_line_feeds_is_followed() {
+    let capture = capture(&[(1_716_163_218, 60)]);
+    assert!(!capture.contains(&b'\n'));
+    let mut following = Following::new(&["--follow", "--limit", "2/s", "-"]);
+    let mut stdin = following.child.stdin.take().expect("a pipe");
+    stdin.write_all(&capture).expect("it is read");
+    following.until("1 requests of 1 key");
+}
+
+#[test]
+fn following_ends_if_nothing_reads_the_table() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_meter-replay"))
+        .args(["--follow", "--limit", "2/s", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the tool runs");
+    drop(child.stdout.take());
+    let (mut stdin, mut stderr) = (
+        child.stdin.take().expect("a pipe"),
+        child.stderr.take().expect("a pipe"),
+    );
+    stdin.write_all(lines(1, 3).as_bytes()).expect("it is read");
+    let (sender, ended) = mpsc::channel();
+    thread::spawn(move || sender.send(std::io::read_to_string(&mut stderr)));
+    // Standard error ends with the process, although standard input has not ended.
+    let told = ended.recv_timeout(PATIENCE).expect("it ends").expect("text");
+    assert!(child.wait().expect("a child").success() && told.is_empty(), "{told}");
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn piped(arguments: &[&str], input: &[u8]) -> Output {
 }
 
 /// A capture of packets, all between the same two, by their seconds and sizes.
-fn capture(packets: &[(u32, u32)]) -> Vec<u8> {
+pub(crate) fn capture(packets: &[(u32, u32)]) -> Vec<u8> {
     let mut bytes: Vec<u8> = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 1_u32]
         .iter()
         .flat_map(|number| number.to_le_bytes())
@@ -287,6 +287,35 @@ fn unlikely_years_are_bad_lines_without_an_option() {
         told.contains("outside of the years 1990 to 2099") && told.contains("--allow-old"),
         "{told}"
     );
+}
+
+#[test]
+fn pipe_is_read_beside_a_file_out_of_order() {
+    // In order for its first thousand requests, so that the tool starts over.
+    let late = log((0..2_000).map(|line| if line == 1_500 { 1 } else { line / 100 }));
+    let late = file("late.log", late);
+    let output = piped(&["--limit", "1/d", "-", &late], log([3, 4]).as_bytes());
+    let report = text(&output.stdout);
+    assert!(
+        output.status.success() && report.contains("\n2,002 requests, "),
+        "{report}"
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn small_files_are_closed_once_read() {
+    let names: Vec<String> = (0..50)
+        .map(|name| file(&format!("{name}.log"), log([name, 59])))
+        .collect();
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -n 40; exec \"$@\"", "sh"])
+        .args([env!("CARGO_BIN_EXE_meter-replay"), "--limit", "1/d"])
+        .args(&names)
+        .output()
+        .expect("a shell");
+    let report = text(&output.stdout);
+    assert!(report.contains("\n100 requests, "), "{report}{}", text(&output.stderr));
 }
 
 #[test]
