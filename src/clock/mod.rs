@@ -46,6 +46,30 @@ use crate::units::{Anchored, Nanos, TimeLine, UnitScale, Volume};
 /// assert!(meter.check().is_ok());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// If the time of a clock is not an `Instant`, convert it with [`time::at`](crate::time::at). The text of a denial, and the denial's `wait_time()`,
+/// count from `Instant::now()`. So on such a clock, read the wait from [`Taken::wait`](crate::Taken::wait), or from `wait_time_from(clock.now())`.
+///
+/// ```
+/// use ratelimit_meter::{GCRA, Quota, clock::Clock, time};
+/// use std::time::{Duration, Instant, SystemTime};
+///
+/// /// The time of a simulation, which begins in 1970.
+/// #[derive(Clone)]
+/// struct Simulated(SystemTime);
+///
+/// impl Clock for Simulated {
+///     fn now(&self) -> Instant {
+///         let since = self.0.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+///         time::at(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+///     }
+/// }
+///
+/// let meter = GCRA::from_quota("2/s".parse::<Quota>()?)?.with_clock(Simulated(SystemTime::UNIX_EPOCH));
+/// assert!(meter.check_n(2).is_ok());
+/// assert_eq!(meter.take(1).wait(), Some(Duration::from_millis(500)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Clock: Clone + Send + Sync {
     /// Returns the time now.
     fn now(&self) -> Instant;
