@@ -112,7 +112,7 @@ impl<S: Source> WaitQueue<S> {
                 continue;
             };
             if due > now {
-                // Once for each head, so that this ends whatever the source returns.
+                // Once for each head, so that the loop always ends.
                 if !S::CHANGES_ELSEWHERE || is_checked {
                     break;
                 }
