@@ -126,7 +126,8 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         let position = |at| self.time_line().position(at);
         let by = position(by);
         let taken = self.store.update(position(from), |schedule, word, from| {
-            schedule.take_within(word, from, schedule.drained(by), n)
+            // A key that is denied is decided again at the time of its bucket, which may be later than `by`.
+            schedule.take_within(word, from, schedule.drained(by).max(from), n)
         });
         taken.map(drop).or_else(|not_stored| self.batch(n, not_stored))
     }

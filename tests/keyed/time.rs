@@ -156,6 +156,23 @@ fn take_reports_the_cells_left_at_the_watermark() {
     }
 }
 
+/// A waiter's thread may have read its clock before the thread that reused the slot.
+#[test]
+fn wait_that_ends_before_the_watermark_is_decided_there() {
+    let clock = ManualClock::new();
+    let (keys, _, _) = reused_once(gcra(&limit()), &clock);
+    let [from, by, reuse] = [2000, 1000, 0].map(|early| instant(clock.now(), REUSE - early));
+    let key = keys.key(&1000);
+    assert_eq!(key.peek_n_at(BURST, by), Ok(()));
+    assert_eq!(key.check_n_within(BURST, from, by), Ok(()));
+    let next = key.peek_n_at(1, by);
+    assert_eq!(verdict(&clock, next), Verdict::From(REUSE + i128::from(SECOND) / 10));
+    let Err(NegativeMultiDecision::BatchNonConforming(_, denied)) = key.check_n_within(1, from, by) else {
+        panic!("the burst was taken at the watermark");
+    };
+    assert_eq!(denied.earliest_possible() - reuse, Duration::from_millis(100));
+}
+
 /// A wrong far future of one key, as docs/limitations.md describes it: the other keys of its bucket gain a burst, and are denied from then on.
 #[test]
 fn wrong_far_future_blocks_a_whole_bucket() {

@@ -114,6 +114,7 @@ impl<S: Source> WaitQueue<S> {
     /// to `woken`. Returns whether more waiters may be due.
     pub(crate) fn serve(&mut self, source: &S, now: Instant, woken: &mut Vec<Waker>) -> bool {
         let floor = now.checked_sub(self.catch_up);
+        let mut is_checked = false;
         while let Some(head) = self.waiters.head_mut() {
             if woken.len() >= BATCH {
                 return true;
@@ -122,12 +123,15 @@ impl<S: Source> WaitQueue<S> {
                 woken.extend(self.waiters.deny_head());
                 self.head_left(now);
                 self.refresh(source, now);
+                is_checked = false;
                 continue;
             };
             if due > now {
-                if !S::CHANGES_ELSEWHERE {
+                // Once for each head, so that the loop always ends.
+                if !S::CHANGES_ELSEWHERE || is_checked {
                     break;
                 }
+                is_checked = true;
                 match source.recheck(head.missing, now) {
                     Some(sooner) if sooner >= due => break,
                     Some(sooner) => {
@@ -161,6 +165,7 @@ impl<S: Source> WaitQueue<S> {
                     if head.missing == 0 {
                         woken.extend(self.waiters.pop());
                         self.head_since = now;
+                        is_checked = false;
                     }
                 }
                 Err(next) if next > now => self.due = Some(next),

@@ -3,7 +3,7 @@
 use crate::support::{ByHand, ms, quota};
 use ratelimit_meter::keyed::{KeyedBuilder, KeyedDual, Tier, WhenFull};
 use ratelimit_meter::{GCRA, KeyedMeter, Quota};
-use ratelimit_meter_tokio::{Keyed, MeterMap, Patience, TokioClock};
+use ratelimit_meter_tokio::{AcquireError, Keyed, MeterMap, Patience, TokioClock};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use tokio::time::{Instant, sleep};
@@ -109,6 +109,30 @@ async fn key_without_a_slot_waits_for_one() {
         assert!(start.elapsed() >= ms(300), "{:?}", start.elapsed());
         assert_eq!(limiter.waited_for(), 0);
     }
+}
+
+/// The table decides all keys of a bucket at the latest time at which it has moved one, which may be ahead of the waiter's clock.
+#[tokio::test(start_paused = true)]
+async fn key_is_served_at_the_time_of_its_bucket() {
+    let second: Quota = "1/s burst 4".parse().unwrap();
+    let meter = GCRA::from_quota(second).unwrap().with_clock(TokioClock);
+    let (builder, tier) = KeyedBuilder::new(meter).tier(second).unwrap();
+    let table = builder.with_memory::<u32>(8192).unwrap();
+    let limiter = Keyed::of_table(table.clone());
+    limiter.acquire_key(&1, 4).await.unwrap();
+    let mut wait = ByHand::new(limiter.acquire_key(&1, 1));
+    assert!(wait.is_pending());
+    let now = Instant::now();
+    table.check_at(&2, now.into_std()).unwrap();
+    let moved = table.in_tier(tier).unwrap();
+    moved.check_at(&2, (now + ms(1000)).into_std()).unwrap();
+    limiter.refresh_key(&1);
+    assert!(!wait.is_pending());
+    let next = limiter.try_acquire_key(&1, 1);
+    assert!(
+        matches!(next, Err(AcquireError::NotYet(denied)) if denied.wait_time() == ms(2000)),
+        "{next:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
