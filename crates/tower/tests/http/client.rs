@@ -498,7 +498,7 @@ async fn pace_in_ticks_is_towers_rate_limit() {
     assert_eq!(sent, [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2]);
 }
 
-/// As of tower services that are no clients of HTTP.
+/// Such as those of a service that is no client of HTTP.
 #[tokio::test(start_paused = true)]
 async fn requests_of_any_type_are_paced() {
     let layer = PaceLayer::new("10/s burst 1".parse().unwrap()).unwrap();
