@@ -25,8 +25,8 @@ use tower_service::Service;
 /// 503. After the `deadline` of the `Patience`, each request gets a 503. If the future of a request is dropped, the request gives its place back.
 /// Times are tokio's.
 ///
-/// If a response, a handler or a reset gives cells back, a waiting request notices it within a second, or within a sixteenth of the time that the first
-/// request has waited, if that is longer.
+/// If a response, a handler or a reset gives cells back, a waiting request notices it within a second. If the first request has waited for longer than
+/// 16 seconds, that is a sixteenth of its wait.
 ///
 /// A server that shuts down gracefully waits for the queue, so set a timeout that is no longer than a shutdown may take.
 ///

@@ -101,7 +101,7 @@ fn retry_after(headers: &HeaderMap, sent: SystemTime) -> Option<Duration> {
     }
     let delays = headers.get_all(RETRY_AFTER).iter().filter_map(|value| {
         let until = || Some(date(value)?.duration_since(sent).unwrap_or_default());
-        decimal(value).or_else(until)
+        decimal(value).map_or_else(until, |number| delay(number, sent))
     });
     // There should be one line. Of several, as limiters behind each other may leave, the longest holds for all.
     Some(delays.max()?.min(seconds(LONGEST)))
@@ -136,6 +136,17 @@ fn decimal(value: &HeaderValue) -> Option<Duration> {
     Some(Duration::from_secs(whole.parse().unwrap_or(u64::MAX)).saturating_add(fraction))
 }
 
+/// Returns the time that a number of seconds names. A number above the longest time is an instant, in seconds since 1970, as some servers send it.
+fn delay(number: Duration, sent: SystemTime) -> Option<Duration> {
+    let longest = seconds(LONGEST);
+    if number <= longest {
+        return Some(number);
+    }
+    let at = SystemTime::UNIX_EPOCH.checked_add(number)?;
+    let wait = at.duration_since(sent).unwrap_or_default();
+    (wait <= longest).then_some(wait)
+}
+
 /// Reads the fields of any form, by policy.
 fn left(headers: &HeaderMap, sent: SystemTime) -> Vec<Left> {
     let lists = headers
@@ -149,15 +160,8 @@ fn left(headers: &HeaderMap, sent: SystemTime) -> Vec<Left> {
     let triple = |prefix: &str| {
         let read = |name: &str| headers.get(format!("{prefix}{name}")).and_then(decimal);
         let (remaining, reset) = (read("ratelimit-remaining")?.as_secs(), read("ratelimit-reset")?);
-        let longest = seconds(LONGEST);
-        let window = if reset <= longest {
-            reset
-        } else {
-            // A reset past the longest is an instant, in seconds since 1970.
-            let at = SystemTime::UNIX_EPOCH.checked_add(reset)?;
-            at.duration_since(sent).unwrap_or_default()
-        };
-        (window <= longest).then_some(Left { remaining, window })
+        let window = delay(reset, sent)?;
+        Some(Left { remaining, window })
     };
     triple("").or_else(|| triple("x-")).into_iter().collect()
 }
@@ -256,17 +260,17 @@ mod tests {
             (200, &[("ratelimit", "\"a\";r=0;t=0")], Some(0)),
             (429, &[("retry-after", "-7")], None),
             (429, &[("retry-after", "soon")], None),
-            (429, &[("retry-after", "99999999999999999999999")], Some(LONGEST * 1000)),
+            // An instant, which servers of three reports sent: not a wait of 56 years.
+            (429, &[DATE, ("retry-after", "1795845609")], Some(9_000)),
+            (429, &[DATE, ("retry-after", "1795845500")], Some(1_000)),
+            (429, &[DATE, ("retry-after", "1795845609000")], None),
+            (429, &[("retry-after", "99999999999999999999999")], None),
             (429, &[("retry-after", "64.57")], Some(64_570)),
             (429, &[("retry-after", "0.0")], Some(1_000)),
             (429, &[("retry-after", "1.")], None),
             (429, &[("retry-after", ".5")], None),
             (429, &[("retry-after", "1.5.5")], None),
-            (
-                429,
-                &[("retry-after", "99999999999999999999999.9")],
-                Some(LONGEST * 1000),
-            ),
+            (429, &[("retry-after", "99999999999999999999999.9")], None),
             (403, &[("retry-after", "7")], Some(7_000)),
             (403, &[], None),
             (

@@ -16,8 +16,8 @@ use tower_service::Service;
 
 /// Makes a client obey `Retry-After`, `retry-after-ms`, gRPC's pushback and `RetryInfo`, and the fields of rate limits, in all forms of the draft.
 ///
-/// It reads the older `X-RateLimit-Remaining` and `-Reset`, too. A `-Reset` above a year is an instant, as GitHub sends it. Seconds may have a
-/// fraction.
+/// It reads the older `X-RateLimit-Remaining` and `-Reset`, too. Seconds may have a fraction. A number of seconds above a year is an instant, in seconds
+/// since 1970, as GitHub sends it in `-Reset`, and some servers in `Retry-After`.
 ///
 /// It keeps, for each origin, the time before which nothing is sent: after a denial the time the server asked for, and after a response
 /// that leaves nothing (`r=0`) its window. Fields that are malformed or cached are ignored. Jitter is only added.

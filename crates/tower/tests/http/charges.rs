@@ -215,7 +215,7 @@ fn r18_only_failed_logins_count() {
 }
 
 #[test]
-fn requests_of_no_cost_pass_a_used_up_limit() {
+fn requests_of_no_cost_pass_without_cells() {
     let cost = |head: &Head<'_>| u64::from(head.method() == Method::POST);
     let failures = || shared("2/h").named("failures").charge_if(|_| true).cost(cost);
     let send = |layer: &dyn Fn(Request<()>) -> StatusCode, method: Method| {

@@ -258,7 +258,7 @@ fn error_of_the_inner_service_reads_as_itself() {
 
 #[tokio::test(start_paused = true)]
 async fn patience_without_end_is_no_overflow() {
-    let (service, _) = scripted(&[(429, &[("retry-after", "99999999999999999999")])]);
+    let (service, _) = scripted(&[(429, &[("retry-after", "31622400")])]);
     let endless = PoliteLayer::new().patience(Duration::MAX).jitter(Duration::MAX);
     let call = endless.layer(service).oneshot(request());
     // Waits for a year, which is the longest time that is believed, and for the jitter.
@@ -498,7 +498,7 @@ async fn pace_in_ticks_is_towers_rate_limit() {
     assert_eq!(sent, [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2]);
 }
 
-/// As of tower services that are no clients of HTTP.
+/// Such as those of a service that is no client of HTTP.
 #[tokio::test(start_paused = true)]
 async fn requests_of_any_type_are_paced() {
     let layer = PaceLayer::new("10/s burst 1".parse().unwrap()).unwrap();
