@@ -183,7 +183,7 @@ pub(crate) fn ticks_of_one_rate(store: &impl BlockingStore, rng: &mut Rng) {
     // The tick began in 2010, and ends in 2050.
     let [plain, ticks] = ["10/d burst 5", "10/d burst 5 every 14610d"].map(|quota| bucket(quota).0);
     let key = &format!("ticks:{}", rng.u64(..));
-    for (limit, n, counted) in [(&plain, 5, 5), (&ticks, 1, 0), (&plain, 1, 0), (&ticks, 1, 0)] {
+    for (limit, n, counted) in [(&plain, 4, 4), (&ticks, 1, 0), (&plain, 1, 1), (&plain, 1, 0)] {
         let reply = store
             .decide(Verb::Check, None, &[Ask { key, limit, n }])
             .expect("a decision");
