@@ -22,12 +22,12 @@ struct SentinelStore {
 
 impl SentinelStore {
     /// Returns a store, and spawns the task that asks the Sentinels at `urls` for the primary called `name`.
-    fn new(name: &str, urls: Vec<String>) -> redis::RedisResult<Self> {
+    fn new(name: String, urls: Vec<String>) -> redis::RedisResult<Self> {
         // The user, the password, the database and TLS of the primary belong here too.
         let tcp = TcpSettings::default().set_nodelay(true);
         let settings = SentinelNodeConnectionInfo::default().set_tcp_settings(tcp);
         let role = SentinelServerType::Master;
-        let sentinels = SentinelClient::build(urls, name.to_owned(), Some(settings), role)?;
+        let sentinels = SentinelClient::build(urls, name, Some(settings), role)?;
         let (sender, primary) = watch::channel(None);
         tokio::spawn(follow(sentinels, sender));
         Ok(Self { primary })
@@ -65,7 +65,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let name = arguments.next().ok_or("usage: sentinel NAME URL...")?;
     let limit = SharedMeter::builder("demo", "60/min burst 100".parse()?)
         .deadline(Duration::from_millis(200))
-        .build(SentinelStore::new(&name, arguments.collect())?)?;
+        .build(SentinelStore::new(name, arguments.collect())?)?;
     loop {
         match limit.check("alice").await {
             Ok(verdict) => println!("admitted: {}, {:?}", verdict.is_admitted(), verdict.status()),

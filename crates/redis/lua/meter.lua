@@ -65,14 +65,14 @@ for i = 1, keys do
         local cells = floor(owed / one0)
         local part = owed - cells * one0
         owed = cells * one + (part > 0 and ceil(part / one0 * one) + 1 or 0)
-        if written - t < interval then
-          -- The state was written between two ticks. It moves back to the tick, where the volume that drains in between is also owed.
-          owed, written = owed + (written - t) * drain, t
-        end
         owed = min(TOP, owed, (TOP - written) * drain)
       else
         owed = owed * cell / one0
       end
+    end
+    if t < written and written - t < interval then
+      -- A limit with other ticks wrote the state after this tick. At the tick, the volume that drains in between is also owed.
+      owed, written = min(TOP, owed + (written - t) * drain, (TOP - t) * drain), t
     end
     if t < written then
       -- This server's clock was set back: no time has passed. A caller's time may be any, and is decided at that time.

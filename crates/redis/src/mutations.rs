@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
 /// Texts of either script, each replaced where it occurs first, and their replacements.
-const MUTATIONS: [(&str, &str); 28] = [
+const MUTATIONS: [(&str, &str); 29] = [
     // meter.lua: the cells that conform.
     ("n * cell > free then", "n * cell >= free then"),
     (
@@ -33,6 +33,7 @@ const MUTATIONS: [(&str, &str); 28] = [
     ("ceil(part / one0 * one) + 1 or 0", "floor(part / one0 * one) or 0"),
     ("(t - written) * drain0", "(t - written) * drain"),
     ("(kind == 'b') ~= bucket", "false"),
+    ("min(TOP, owed + (written - t) * drain, ", "min(TOP, owed, "),
     // Cells that are given back.
     ("min(TOP, n * cell) - since * drain", "min(TOP, n * cell)"),
     ("drawn = drawn - drawn % interval", "drawn = drawn + 0"),

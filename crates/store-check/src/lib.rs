@@ -60,6 +60,7 @@ pub fn check(store: &impl BlockingStore, plan: Plan) {
     several::all_or_nothing(store, plan.steps / 10, &mut rng);
     several::cancels(store, plan.steps / 10, &mut rng);
     several::other_quotas(store, plan.steps / 20, &mut rng);
+    several::ticks_of_one_rate(store, &mut rng);
     averages::traces(store, plan.steps / 10, &mut rng);
     core::same_decisions(store, plan.steps / 10, &mut rng);
 }

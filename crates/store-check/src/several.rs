@@ -178,6 +178,19 @@ pub(crate) fn cancels(store: &impl BlockingStore, steps: usize, rng: &mut Rng) {
     }
 }
 
+/// Checks that quotas of one rate, side by side on one key, one with ticks and one without, drain no volume twice: by the clock of the store.
+pub(crate) fn ticks_of_one_rate(store: &impl BlockingStore, rng: &mut Rng) {
+    // The tick began in 2010, and ends in 2050.
+    let [plain, ticks] = ["10/d burst 5", "10/d burst 5 every 14610d"].map(|quota| bucket(quota).0);
+    let key = &format!("ticks:{}", rng.u64(..));
+    for (limit, n, counted) in [(&plain, 4, 4), (&ticks, 1, 0), (&plain, 1, 1), (&plain, 1, 0)] {
+        let reply = store
+            .decide(Verb::Check, None, &[Ask { key, limit, n }])
+            .expect("a decision");
+        assert_eq!(reply.cells, Some(counted), "{:?}: {reply:?}", limit.quota());
+    }
+}
+
 /// Checks that cells owed by a quota are owed by the next, rounded up by at most two units.
 pub(crate) fn other_quotas(store: &impl BlockingStore, trials: usize, rng: &mut Rng) {
     const QUOTAS: [&str; 8] = [

@@ -132,6 +132,9 @@ fn find(ask: &Ask<'_>, stored: Option<Stored>, source: TimeSource, now: Micros) 
     if scale != ask.limit.scale() {
         state = carry(state, scale, ask.limit, at).ok_or_else(wrong)?;
     }
+    if let StoreLimit::Bucket(units) = ask.limit {
+        state = at_tick(state, units, at);
+    }
     let back = at < state.time;
     let time = if back && source == TimeSource::Caller {
         state.time
@@ -162,20 +165,13 @@ fn carry(state: State, scale: Scale, limit: &StoreLimit, at: Micros) -> Option<S
             } else {
                 level
             };
-            let mut time = state.time.max(at);
+            let time = state.time.max(at);
             let (whole, part) = (owed / one, owed % one);
             let mut level = u128::from(whole) * u128::from(units.one());
             if part > 0 {
                 level += (u128::from(part) * u128::from(units.one())).div_ceil(u128::from(one)) + 1;
             }
-            // Between two ticks: as much more at the tick before as drains until the time of the state.
-            let since_tick = time.get() - at.get();
-            if since_tick < units.tick_us() {
-                level += u128::from(since_tick) * u128::from(units.drain());
-                time = at;
-            }
-            let most = u128::from(TOP - time.get()) * u128::from(units.drain());
-            let level = u64::try_from(level.min(most).min(u128::from(TOP))).ok()?;
+            let level = u64::try_from(level.min(largest(units, time))).ok()?;
             Some(State {
                 time,
                 level: Level::Units(level),
@@ -190,6 +186,29 @@ fn carry(state: State, scale: Scale, limit: &StoreLimit, at: Micros) -> Option<S
             })
         }
         _ => None,
+    }
+}
+
+/// Returns the largest level at a time.
+fn largest(units: &Units, time: Micros) -> u128 {
+    let last = u128::from(TOP - time.get()) * u128::from(units.drain());
+    last.min(u128::from(TOP))
+}
+
+/// The state at the tick `at`, if a limit with other ticks wrote it before the next tick. At the tick, the volume that drains until the time of the state
+/// is also owed. Otherwise that limit, side by side with this one, would drain the volume again.
+fn at_tick(state: State, units: &Units, at: Micros) -> State {
+    let since_tick = state.time.get().saturating_sub(at.get());
+    match state.level {
+        Level::Units(level) if (1..units.tick_us()).contains(&since_tick) => {
+            let owed = u128::from(level) + u128::from(since_tick) * u128::from(units.drain());
+            let owed = u64::try_from(owed.min(largest(units, at))).unwrap_or(TOP);
+            State {
+                time: at,
+                level: Level::Units(owed),
+            }
+        }
+        _ => state,
     }
 }
 
