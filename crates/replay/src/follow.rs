@@ -195,7 +195,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn old_file_is_kept_while_the_new_is_empty() {
+    fn empty_new_file_keeps_the_old_one() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("access.log");
         fs::write(&path, "one\n").expect("it is written");

@@ -78,7 +78,7 @@ pub(super) fn unpack(mut packed: impl Read + 'static) -> io::Result<(Box<dyn Rea
     Ok((Box::new(salvage), damage))
 }
 
-/// Packed data, possibly of a growing input. Only the decoder of gzip can be called again after a pause, so for all others this waits for bytes.
+/// Packed data, possibly of a growing input. Only the decoder of gzip can be called again after a pause. For every other decoder, this waits for bytes.
 struct Packed<R> {
     source: R,
     waits: bool,

@@ -73,7 +73,7 @@ const MAGIC: &[(usize, &[u8], &str, &str)] = &[
 ];
 
 /// Text that has no line for each request, or lines without a time or a client.
-const TEXTS: [(&str, &str, &str); 11] = [
+const TEXTS: [(&str, &str, &str); 12] = [
     (
         r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(?:emerg|alert|crit|error|warn|notice|info|debug)\] \d+#",
         "an error log of nginx, which has no line for each request",
@@ -108,6 +108,11 @@ const TEXTS: [(&str, &str, &str); 11] = [
         r"^[0-9a-fA-F.:]+, [^,]*, \d{1,2}/\d{1,2}/\d{2,4}, \d{1,2}:\d\d:\d\d, ",
         "a log in the own format of IIS, whose dates have the order of the server's country",
         "add --regex '^(?<key>[^,]+), [^,]*, (?<time>[^,]+, [^,]+),' --time-format '%m/%d/%Y, %H:%M:%S', or %d/%m/%Y",
+    ),
+    (
+        r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (?:\S+ ){0,3}[A-Z]+ /\S* (?:-|\S*=\S*) \d{2,5} \S+ [0-9a-fA-F.:%]+ ",
+        "a part of a log of IIS without the line that names its fields",
+        "put that line before it, as in (grep -m1 '^#Fields:' LOG; cat FILE) | meter-replay ... -",
     ),
     (
         r"^\s*Microsoft DHCP(?:v6)? Service Activity Log",
@@ -309,6 +314,23 @@ mod tests {
             ("[Mon May 20 00:00:18.123456 2024] [:error] [pid 1] x", true),
         ] {
             assert_eq!(text(&[line.as_bytes()]).is_some(), is_apache, "{line}");
+        }
+    }
+
+    #[test]
+    fn records_of_iis_need_their_names() {
+        for (line, is_iis) in [
+            (
+                "2024-05-20 00:00:18 10.0.0.5 GET /a - 443 - 203.0.113.7 curl - 200 0 0 15",
+                true,
+            ),
+            (
+                "2024-05-20 00:00:18 W3SVC1 WEB1 10.0.0.5 POST /a b=c 80 jo ::1%0 HTTP/1.1 curl",
+                true,
+            ),
+            ("2024-05-20 00:00:18 INFO GET /a 200 15 - 203.0.113.7 x", false),
+        ] {
+            assert_eq!(text(&[line.as_bytes()]).is_some(), is_iis, "{line}");
         }
     }
 

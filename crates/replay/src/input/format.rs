@@ -2,6 +2,7 @@
 
 use memchr::memmem;
 
+use super::access_log::LogLines;
 use super::capture::Dialect;
 use super::columns::HeaderSample;
 use super::lines::Lines;
@@ -152,7 +153,7 @@ impl InputFormat {
         if matches!(lines[0], b"{") {
             return Err(not_json(head));
         }
-        if let Some(pattern) = pattern::detect(input, lines, 2, options)? {
+        if let Some(pattern) = pattern::detect(input, lines, pattern::most(lines), options)? {
             return Ok(Some(Lines::Pattern(Box::new(pattern))));
         }
         if lines[0].starts_with(b"[") && lines[0].len() < 3 || lines[0].starts_with(b"[{") {
@@ -161,12 +162,14 @@ impl InputFormat {
         if let Some(labels) = labels::detect(input, lines, options)? {
             return Ok(Some(Lines::Labels(Box::new(labels))));
         }
-        if let Some(lines) = access(lines, input, options)? {
-            return Ok(Some(lines));
+        // Requests among many messages, such as those of HAProxy about broken handshakes, unless more lines are of an access log.
+        let first = &lines[..lines.len().min(100)];
+        let mut logs = LogLines::new(options.stamps.clone());
+        let of_logs = first.iter().filter(|line| logs.parse(line).is_ok()).count();
+        if let Some(pattern) = pattern::detect(input, lines, of_logs.max(first.len() / 10 + 1), options)? {
+            return Ok(Some(Lines::Pattern(Box::new(pattern))));
         }
-        // Requests among many messages, such as those of HAProxy about broken handshakes.
-        let pattern = pattern::detect(input, lines, 10, options)?;
-        Ok(pattern.map(|pattern| Lines::Pattern(Box::new(pattern))))
+        access(lines, input, options)
     }
 }
 

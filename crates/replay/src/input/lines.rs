@@ -48,7 +48,7 @@ impl Lines {
         if let Some(pattern) = pattern::given(input, head, options)? {
             return Ok(Some(Self::Pattern(Box::new(pattern))));
         }
-        if let Some(pattern) = pattern::detect(input, head, 2, options)? {
+        if let Some(pattern) = pattern::detect(input, head, pattern::most(head), options)? {
             return Ok(Some(Self::Pattern(Box::new(pattern))));
         }
         if let Some(labels) = labels::detect(input, head, options)? {

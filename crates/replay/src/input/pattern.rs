@@ -204,7 +204,12 @@ pub(super) fn given(input: &str, head: &[&[u8]], options: &Options) -> Result<Op
     PatternLines::new(pattern, input, head, options).map(Some)
 }
 
-/// Detects lines of one of the formats known by name: more than one in `share` of the first lines.
+/// Returns the number of lines that are most of the first hundred.
+pub(super) fn most(head: &[&[u8]]) -> usize {
+    head.len().min(100) / 2 + 1
+}
+
+/// Detects lines of one of the formats known by name: at least `least` of the first hundred lines.
 ///
 /// # Errors
 ///
@@ -212,7 +217,7 @@ pub(super) fn given(input: &str, head: &[&[u8]], options: &Options) -> Result<Op
 pub(super) fn detect(
     input: &str,
     head: &[&[u8]],
-    share: usize,
+    least: usize,
     options: &Options,
 ) -> Result<Option<PatternLines>, Error> {
     for (named, regex) in NAMED.into_iter().zip(&*SHAPES) {
@@ -220,7 +225,7 @@ pub(super) fn detect(
         let lines = &head[..head.len().min(100)];
         let is_match = |line: &&&[u8]| regex.is_match(line) || regex.is_match(prefix::without(line));
         let matching = lines.iter().filter(is_match).count();
-        if matching * share > lines.len() {
+        if matching >= least {
             return PatternLines::named(named, input, head, options).map(Some);
         }
     }

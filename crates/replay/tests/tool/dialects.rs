@@ -100,8 +100,9 @@ fn requests_of_haproxy_are_found_among_messages() {
     let message =
         "203.0.113.9:51234 [20/May/2024:00:00:17.000] www/1: Connection closed during SSL handshake\n".repeat(4);
     let request = "203.0.113.7:50000 [20/May/2024:00:00:18.000] www static/srv1 10/0/30/69/109 200 2750 - - ---- 1/1/1/1/0 0/0 \"GET /a HTTP/1.1\"\n";
-    let expected = vec![(1_716_163_218_000_000_000, "203.0.113.7".to_owned())];
-    assert_eq!(read(&(message + request)), Ok((expected, 4)));
+    let broken = request.replace("GET /a HTTP/1.1", "<BADREQ>");
+    let expected = vec![(1_716_163_218_000_000_000, "203.0.113.7".to_owned()); 2];
+    assert_eq!(read(&(message + request + &broken)), Ok((expected, 4)));
 }
 
 #[test]

@@ -290,7 +290,7 @@ fn unlikely_years_are_bad_lines_without_an_option() {
 }
 
 #[test]
-fn pipe_is_read_beside_a_file_out_of_order() {
+fn pipe_beside_a_late_file_is_read() {
     // In order for its first thousand requests, so that the tool starts over.
     let late = log((0..2_000).map(|line| if line == 1_500 { 1 } else { line / 100 }));
     let late = file("late.log", late);
