@@ -326,8 +326,8 @@ BEGIN
         IF level > burst - cost THEN RETURN (false, clock, clock, level)::meter.decision; END IF;
         -- The cells conform by now.
       END IF;
-      -- Try again. Each round is another call's admission, or time that passed; a few in a row, or a row that this role cannot change, need the lock.
-      -- `tick` is zero here and counts the rounds, because PostgreSQL would set up another variable in each call.
+      -- Try again. Each round is another call's admission, or time that passed. After a few rounds the lock decides. It also finds that this role cannot
+      -- change the row. `tick`, which is zero here, counts the rounds: PostgreSQL would set up another variable in each call.
       tick := tick + 1;
       EXIT WHEN tick > 8;
     END LOOP;

@@ -178,7 +178,7 @@ pub(crate) fn cancels(store: &impl BlockingStore, steps: usize, rng: &mut Rng) {
     }
 }
 
-/// Checks that quotas of one rate, side by side on one key, one with ticks and one without, drain no volume twice: by the clock of the store.
+/// Checks that a quota with ticks and one of its rate without, side by side on one key, drain no volume twice. The clock is the store's.
 pub(crate) fn ticks_of_one_rate(store: &impl BlockingStore, rng: &mut Rng) {
     // The tick began in 2010, and ends in 2050.
     let [plain, ticks] = ["10/d burst 5", "10/d burst 5 every 14610d"].map(|quota| bucket(quota).0);
