@@ -174,9 +174,15 @@ impl<H: Borrow<KeyHashes>> KeyHasher<H> {
         }
     }
 
+    /// Adds the product of `factor` and `word`.
+    // The product of the upper half is added first, while the processor still computes that of the lower half. A hot `u64` is denied in 24.0 ns instead
+    // of 24.7.
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
     fn add(&mut self, factor: u128, word: u64) {
-        self.sum = self.sum.wrapping_add(factor.wrapping_mul(word.into()));
+        let low = u128::from(factor as u64) * u128::from(word);
+        let high = upper(factor).wrapping_mul(word);
+        self.sum = self.sum.wrapping_add(u128::from(high) << 64).wrapping_add(low);
     }
 
     /// Adds the word of a piece that has this index.
