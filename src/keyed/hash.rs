@@ -419,3 +419,26 @@ impl KeyHash {
         (self.first()..WIDTH).chain(0..self.first())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hash_is_upper_half_of_linear_form() {
+        let hashes = KeyHashes::with_seed([1, 2, 3]);
+        for word in [0, 1, 77, 0x0123_4567_89ab_cdef, 1 << 63, u64::MAX] {
+            let form = hashes.begin.wrapping_add(hashes.factors[0].wrapping_mul(word.into()));
+            assert_eq!(hashes.hash_one(word), upper(form), "{word}");
+        }
+        // A whole word, the seven bytes after it with the length plus one, and the byte that ends a text plus one.
+        let words = [*b"client-a", *b"bcdefgh\x10"].map(u64::from_le_bytes);
+        let terms = [
+            hashes.factors[0].wrapping_mul(words[0].into()),
+            hashes.factors[END].wrapping_mul(words[1].into()),
+            hashes.last.wrapping_mul(0x100),
+        ];
+        let form = terms.into_iter().fold(hashes.begin, u128::wrapping_add);
+        assert_eq!(hashes.hash_one("client-abcdefgh"), upper(form));
+    }
+}
