@@ -158,7 +158,7 @@ fn take_reports_the_cells_left_at_the_watermark() {
 
 /// A waiter's thread may have read its clock before the thread that reused the slot.
 #[test]
-fn wait_that_ends_before_the_watermark_is_decided_there() {
+fn wait_before_the_watermark_is_decided_there() {
     let clock = ManualClock::new();
     let (keys, _, _) = reused_once(gcra(&limit()), &clock);
     let [from, by, reuse] = [2000, 1000, 0].map(|early| instant(clock.now(), REUSE - early));

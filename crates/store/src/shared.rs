@@ -193,8 +193,8 @@ impl<S: AsyncStore> SharedMeter<S> {
 
     /// Decides like [`check_n`](Self::check_n) and changes nothing, in the store and here. The status of the verdict describes the key.
     ///
-    /// The store decides, and for the store the cells of drawn blocks are used. So with a [lease](SharedMeterBuilder::lease), `check_n` may admit from
-    /// a block what this denies.
+    /// The store decides, and for the store the cells of drawn blocks are used. So with a [lease](SharedMeterBuilder::lease), `check_n` may admit cells
+    /// from a block that `peek_n` denies.
     ///
     /// # Errors
     ///

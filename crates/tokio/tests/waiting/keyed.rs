@@ -111,9 +111,9 @@ async fn key_without_a_slot_waits_for_one() {
     }
 }
 
-/// The table decides all keys of a bucket at the latest time at which it has moved one, which may be ahead of the waiter's clock.
+/// A table may decide the keys of a bucket at a later time than that of the waiter's clock: the time at which it last moved a key there.
 #[tokio::test(start_paused = true)]
-async fn key_is_served_at_the_time_of_its_bucket() {
+async fn key_is_served_at_time_of_its_bucket() {
     let second: Quota = "1/s burst 4".parse().unwrap();
     let meter = GCRA::from_quota(second).unwrap().with_clock(TokioClock);
     let (builder, tier) = KeyedBuilder::new(meter).tier(second).unwrap();

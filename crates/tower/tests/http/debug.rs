@@ -11,8 +11,8 @@ use ratelimit_meter_tower::{
     Answer, Asked, BearerKey, BoxLimit, ByKey, Charge, ChargeDenied, ClientError, ClientIp, Distributed, Empty,
     Everyone, ExtensionKey, Fields, Grpc, Head, HeaderKey, InvalidLimit, InvalidNet, Key, KeyWriter, Limit, Limiter,
     MatchedPath, MethodKey, Metrics, Net, NoKey, Observe, OnNoKey, OnStoreFailure, Once, PaceLayer, PeerIp, PerKey,
-    PolicyDecision, PoliteLayer, Problem, QueueLayer, RateLimitLayer, Reason, RemoteMeter, Reset, ResponseHead, Shared,
-    StoreFailed, Text, TierName, key_fn, respond_fn,
+    PerOrigin, PolicyDecision, PoliteLayer, Problem, QueueLayer, RateLimitLayer, Reason, RemoteMeter, Reset,
+    ResponseHead, Shared, StoreFailed, Text, TierName, key_fn, respond_fn,
 };
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -119,7 +119,7 @@ async fn debug_of_waiting_layers_has_the_limit() {
     let mut client = pace.layer(service_fn(ok::<Request<()>>));
     assert!(client.call(Request::default()).await.is_ok());
     assert_line(&pace, "remaining: 4, idle: false");
-    let origins = PaceLayer::per_origin(quota("10/h burst 5"), 100).expect("a layer");
+    let origins: PaceLayer<PerOrigin> = PaceLayer::per_origin(quota("10/h burst 5"), 100).expect("a layer");
     assert_line(
         &origins,
         "PaceLayer { queue: [Keyed { meters: KeyedMeter { quota: 10/h burst 5",
