@@ -353,8 +353,10 @@ impl<S: Source> WaitQueue<S> {
             self.plan = None;
             return;
         };
-        // A plan is kept as long as it includes the head, and no caller changes the source without the queue.
-        let is_kept = |plan: &ServePlan<S>| head.planned.is_some() && source.is_as(&plan.base, self.from);
+        // A plan is kept as long as it includes the head, which is not due later, and no caller changes the source without the queue. A head without a
+        // slot in a full table is due later if the owners of the slots are charged.
+        let is_timely = head.planned.is_some_and(|planned| due <= planned);
+        let is_kept = |plan: &ServePlan<S>| is_timely && source.is_as(&plan.base, self.from);
         let kept = self.plan.take().filter(is_kept);
         let (base, mut ahead, mut next, mut latest) = match kept {
             Some(plan) => (plan.base, plan.ahead, self.waiters.behind(plan.last), plan.latest),

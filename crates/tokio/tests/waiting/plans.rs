@@ -2,6 +2,7 @@
 
 use crate::support::{ByHand, ms, quota};
 use proptest::prelude::*;
+use ratelimit_meter::keyed::{KeyedBuilder, WhenFull};
 use ratelimit_meter::{Dual, Exponential, GCRA, KeyedMeter, LeakyBucket, Quota};
 use ratelimit_meter_tokio::{AcquireError, InsufficientCapacity, Keyed, Patience, Source, TokioClock, Waiting};
 use std::time::Duration;
@@ -200,6 +201,27 @@ async fn plan_follows_a_change_that_leaves_the_head() {
     assert_eq!(comes(&limiter, 2, start), 300);
     limits.charge_each(0, 7);
     assert_eq!(comes(&limiter, 2, start), 2000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn plan_follows_the_slot_of_the_head() {
+    let meter = GCRA::from_quota(quota("1/s burst 10")).unwrap().with_clock(TokioClock);
+    let builder = KeyedBuilder::new(meter).when_full(WhenFull::Deny);
+    let table = builder.with_memory::<u32>(8192).unwrap();
+    let (limiter, start) = (Keyed::of_table(table.clone()), Instant::now());
+    let keys = (0..).take_while(|key| table.check_at(key, start.into_std()).is_ok());
+    let owners: Vec<u32> = keys.collect();
+    let new = u32::MAX;
+    let mut head = ByHand::new(limiter.acquire_key(&new, 1));
+    assert!(head.is_pending());
+    let comes = || (not_yet(limiter.try_acquire_key(&new, 1)) - start).as_millis();
+    assert_eq!(comes(), 1000);
+    for key in owners {
+        table.key(&key).charge_at(9, start.into_std());
+    }
+    sleep_until(start + ms(1500)).await;
+    assert!(head.is_pending());
+    assert_eq!(comes(), 10_000);
 }
 
 #[tokio::test(start_paused = true)]
