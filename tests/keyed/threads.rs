@@ -151,7 +151,7 @@ fn new_keys_pass_a_table_for_a_thousand() {
     let end = start + Duration::from_secs(10);
     let stats = keys.stats_at(end);
     assert_eq!((keys.memory(), stats.slots), (memory, 4 * BUCKET_SLOTS));
-    // New keys only, with as many live: on average one in 180,000 finds no slot (`src/keyed/table.rs`), some of them together.
+    // New keys only, with as many live: on average one in 180,000 finds no slot (`src/keyed/builder.rs`), some of them together.
     assert!(stats.forgiven <= 10, "{stats:?}");
     assert!((1_000..=1_010).contains(&stats.live), "{stats:?}");
     // The evicted key is the first to become idle, not one of the ten.
