@@ -103,6 +103,7 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
 
     /// Takes `n` cells of each limit that conform at some time from `from` until `by`, all or nothing. Counts them at the first such time, which may
     /// lie between two nanoseconds. It is for a waiter that has waited since `from`; see [`Meter::check_n_within`](crate::Meter::check_n_within).
+    /// A `by` before `from` counts as `from`.
     ///
     /// # Errors
     ///
@@ -124,7 +125,8 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
         if let Some(decision) = self.foregone(n) {
             return decision;
         }
-        let within = [from, by].map(|at| self.pair.volumes(self.pair.time_line().position(at)));
+        let [from, by] = [from, by].map(|at| self.pair.time_line().position(at));
+        let within = [from, by.max(from)].map(|at| self.pair.volumes(at));
         let taken = self.words.update(|words| self.pair.take_within(words, within, n));
         self.decided(taken)
             .map_err(|denial| NegativeDualDecision::BatchNonConforming(n, denial))

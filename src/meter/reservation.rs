@@ -102,7 +102,7 @@ impl<A: Algorithm, C: Clock, S: OwnedStore<A> + Clone> Meter<A, C, S> {
 
 impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     /// Takes `n` cells that conform at some time from `from` until `by`, all or nothing, and counts them at the first such time. It is for a waiter
-    /// that has waited since `from`, so that it does not lose the cells that have come meanwhile.
+    /// that has waited since `from`, so that it does not lose the cells that have come meanwhile. A `by` before `from` counts as `from`.
     ///
     /// # Errors
     ///

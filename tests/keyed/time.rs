@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use ratelimit_meter::KeyedMeter;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::{Clock, ManualClock};
-use ratelimit_meter::keyed::{KeyedBuilder, WhenFull};
+use ratelimit_meter::keyed::{KeyedBuilder, Tier, WhenFull};
 use ratelimit_meter::{GCRA, Meter, NegativeMultiDecision, Quota, take_all_at};
 use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
@@ -106,6 +106,36 @@ proptest! {
     ) {
         play(gcra(&limit()), &calls)?;
         play(leaky_bucket(&limit()), &calls)?;
+    }
+}
+
+/// A table of one bucket with three tiers, and a handle for each tier.
+fn of_three_tiers(clock: &ManualClock) -> [KeyedMeter<u64, GCRA<ManualClock>>; 3] {
+    let quota = |text: &str| text.parse().unwrap();
+    let (builder, slow) = builder(gcra(&limit()), clock, WhenFull::Deny)
+        .tier(quota("3/s burst 5"))
+        .unwrap();
+    let (builder, ticks) = builder.tier(quota("5/s burst 20 every 700ms")).unwrap();
+    let keys = few_slots(builder);
+    [Tier::FIRST, slow, ticks].map(|tier| keys.in_tier(tier).unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// More keys than slots, in any tier and in any order of time, so that watermarks are raised.
+    #[test]
+    fn wait_of_no_time_for_a_key_is_a_check(
+        calls in prop::collection::vec((0_u64..90, 0_usize..3, 1..=BURST, 0..3 * REUSE), 1..300),
+    ) {
+        let clock = ManualClock::new();
+        let [checked, waited] = [(); 2].map(|()| of_three_tiers(&clock));
+        for (key, tier, n, at) in calls {
+            let at = instant(clock.now(), at);
+            let decided = checked[tier].check_n_at(&key, n, at);
+            prop_assert_eq!(waited[tier].key(&key).check_n_within(n, at, at), decided);
+        }
+        prop_assert_eq!(waited[0].stats(), checked[0].stats());
     }
 }
 

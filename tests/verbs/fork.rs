@@ -1,8 +1,12 @@
 //! `fork`, and `check_n_within` of every kind of meter: a look ahead shows the later decisions.
 
+use crate::support::time::instant;
+use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
-use ratelimit_meter::clock::DefaultClock;
-use ratelimit_meter::{Adjustable, Dual, Exponential, GCRA, KeyedMeter, LeakyBucket, Meter, Quota};
+use ratelimit_meter::clock::{Clock, DefaultClock, ManualClock};
+use ratelimit_meter::store::Store;
+use ratelimit_meter::{Adjustable, Dual, Exponential, GCRA, KeyedMeter, LeakyBucket, LocalMeter, Meter, Quota};
+use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -73,5 +77,68 @@ fn forks_of_keys_and_quotas_keep_state() {
         assert_eq!(keys.key("key").check_n_within(n, now, second).is_ok(), conforms);
         assert_eq!(adjustable.check_n_within(n, now, second).is_ok(), conforms);
         assert_eq!(alone.check_n_within(n, now, second).is_ok(), conforms);
+    }
+}
+
+/// Plays calls in any order of time on two equal meters, and expects a wait of no time to decide as a check.
+fn play<E: Debug + PartialEq>(
+    calls: &[(u32, i128)],
+    start: Instant,
+    check_at: impl Fn(u32, Instant) -> Result<(), E>,
+    check_within: impl Fn(u32, Instant, Instant) -> Result<(), E>,
+) {
+    for &(n, ms) in calls {
+        let at = instant(start, ms * 1_000_000);
+        let checked = check_at(n, at);
+        assert_eq!(check_within(n, at, at), checked, "{n} cells at {ms} ms");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn wait_of_no_time_is_a_check(calls in prop::collection::vec((0..9_u32, -2000..4000_i128), 1..100)) {
+        fn meter<A: Algorithm, S: Store<A>>(calls: &[(u32, i128)], waited: &Meter<A, ManualClock, S>, clock: &ManualClock) {
+            let checked = waited.fork(clock.clone());
+            let check_within = |n, from, by| waited.check_n_within(n, from, by);
+            play(calls, clock.now(), |n, at| checked.check_n_at(n, at), check_within);
+        }
+        let clock = ManualClock::new();
+        let average = || Exponential::new(7, Duration::from_secs(3)).expect("a limit");
+        for text in ["7/3s", "21/s burst 14 weight 2", "7/s every 300ms"] {
+            let quota: Quota = text.parse().expect("a quota");
+            let gcra = || GCRA::from_quota(quota).expect("a limit");
+            meter(&calls, &gcra().with_clock(clock.clone()), &clock);
+            meter(&calls, &LeakyBucket::from_quota(quota).expect("a limit").with_clock(clock.clone()), &clock);
+            meter(&calls, &LocalMeter::<GCRA>::from_quota(quota).expect("a limit").with_clock(clock.clone()), &clock);
+            meter(&calls, &Adjustable::<GCRA>::from_quota(quota).expect("a limit").with_clock(clock.clone()), &clock);
+            let waited = Dual::new(gcra(), average()).with_clock(clock.clone());
+            let checked = waited.fork(clock.clone());
+            let check_within = |n, from, by| waited.check_n_within(n, from, by);
+            play(&calls, clock.now(), |n, at| checked.check_n_at(n, at), check_within);
+        }
+        meter(&calls, &average().with_clock(clock.clone()), &clock);
+        // A check that is denied counts as well, a wait does not.
+        let strict = average().strict().with_clock(clock.clone());
+        let check_within = |n, from, by| strict.check_n_within(n, from, by);
+        play(&calls, clock.now(), |n, at| strict.peek_n_at(n, at), check_within);
+    }
+}
+
+#[test]
+fn wait_with_an_end_before_its_start_ends_there() {
+    let start = Instant::now();
+    let (meter, pair) = (
+        GCRA::from_quota(quota()).expect("a limit"),
+        Dual::<GCRA>::from_quota("7/3s burst 5 & 7/s".parse().expect("two quotas")).expect("a limit"),
+    );
+    for (n, from) in [
+        (5, start),
+        (2, start + Duration::from_secs(1)),
+        (1, start + Duration::from_secs(1)),
+    ] {
+        assert_eq!(meter.check_n_within(n, from, start - DAY / 2).is_ok(), n > 1);
+        assert_eq!(pair.check_n_within(n, from, start - DAY / 2).is_ok(), n > 1);
     }
 }
