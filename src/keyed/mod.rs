@@ -391,7 +391,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     }
 }
 
-/// Returns whether the bytes of such a key are not part of the reference to it or of its value, like those of a text.
+/// Returns whether the bytes of such a key are neither in the reference to the key nor in its value: those of a text are elsewhere.
 const fn is_behind_pointer<Q: ?Sized>() -> bool {
     mem::needs_drop::<Q>() || size_of::<&Q>() > size_of::<usize>()
 }

@@ -125,7 +125,7 @@ proptest! {
 
     /// More keys than slots, in any tier and in any order of time, so that watermarks are raised.
     #[test]
-    fn wait_of_no_time_for_a_key_is_a_check(
+    fn key_wait_of_no_time_is_a_check(
         calls in prop::collection::vec((0_u64..90, 0_usize..3, 1..=BURST, 0..3 * REUSE), 1..300),
     ) {
         let clock = ManualClock::new();

@@ -127,7 +127,7 @@ proptest! {
 }
 
 #[test]
-fn wait_with_an_end_before_its_start_ends_there() {
+fn wait_that_ends_early_ends_at_its_start() {
     let start = Instant::now();
     let (meter, pair) = (
         GCRA::from_quota(quota()).expect("a limit"),

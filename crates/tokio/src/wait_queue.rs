@@ -59,8 +59,8 @@ pub(crate) struct WaitQueue<S: Source> {
 
 /// The source after the waiters up to `last` have been served, each at its `planned` instant.
 struct ServePlan<S: Source> {
-    /// The source when the plan was made, with the waiters that have been served since. It differs from the source if a caller has changed that
-    /// without the queue.
+    /// The source when the plan was made, with the waiters that have been served since. If a caller has changed the source without the queue, `base`
+    /// differs from it.
     base: S::Ahead,
     ahead: S::Ahead,
     last: QueueTicket,
