@@ -34,8 +34,8 @@ const LONGEST: Duration = Duration::from_secs(10);
 ///
 /// A clone shares the connection. A call is sent again only after an answer by which no script ran: `NOSCRIPT`, `MOVED`, `TRYAGAIN`, `LOADING`,
 /// `BUSY` and others like these. It is never sent again after a timeout or a lost connection. If the server is a replica (`READONLY`), as after a
-/// failover, the connection is made again, once a second at most. So it is if callers left two calls without an answer that were sent a second or more apart, and nothing was
-/// answered in between. A connection that was idle for 5 seconds is tried by `TIME` first, because the server may have closed it.
+/// failover, the connection is made again, once a second at most. So it is if callers left two calls without an answer that were sent a second or more
+/// apart, and nothing was answered in between. A connection that was idle for 5 seconds is tried by `TIME` first, because the server may have closed it.
 ///
 /// A decision takes 10 seconds at most, with all attempts, and is [`StoreError::TimedOut`] then.
 pub struct RedisStore<C = ConnectionManager> {
@@ -163,17 +163,20 @@ impl<C> CurrentConnection<C> {
         };
     }
 
-    /// Returns `true` if a call may go on over another connection than that of the generation `left`, whose server is a replica. A connection is left for
-    /// that reason at most once in [`SILENCE`]: a name may lead to the replica until long after the failover.
-    fn may_leave_replica(&mut self, left: u64, now: Instant) -> bool {
-        let lately = self
-            .demoted
-            .is_some_and(|at| now.saturating_duration_since(at) < SILENCE);
-        let is_current = left == self.generation;
-        if is_current && !lately {
-            self.demoted = Some(now);
+    /// Leaves the connection of the generation `left`, whose server is a replica. Returns `false` if it is not left: that happens at most once in
+    /// [`SILENCE`], as a name may lead to the replica until long after the failover.
+    fn leave_replica(&mut self, left: u64, now: Instant) -> bool {
+        if left != self.generation {
+            // Another call has left it.
+            return true;
         }
-        !is_current || !lately
+        let is_late = |at| now.saturating_duration_since(at) >= SILENCE;
+        let leaves = self.demoted.is_none_or(is_late);
+        if leaves {
+            self.demoted = Some(now);
+            self.leave();
+        }
+        leaves
     }
 }
 
@@ -211,12 +214,9 @@ impl<C> Drop for SentCall<'_, C> {
 }
 
 impl<C: Clone> Connector<C> {
-    /// Returns the current connection and its generation, or a new connection if the current one is of the generation `left`.
-    fn connection(&self, left: Option<u64>) -> RedisResult<(C, u64)> {
+    /// Returns the current connection and its generation.
+    fn connection(&self) -> RedisResult<(C, u64)> {
         let mut current = self.current();
-        if left == Some(current.generation) {
-            current.leave();
-        }
         let connection = match (&current.connection, &self.anew) {
             (Some(connection), _) => connection.clone(),
             (None, Some(anew)) => current.connection.insert(anew()?).clone(),
@@ -232,9 +232,16 @@ struct Attempts<'a, C> {
     generation: AtomicU64,
 }
 
-impl<C: ConnectionLike + Clone + Send + Sync> Attempts<'_, C> {
-    async fn send_over(&self, cmd: &Cmd, left: Option<u64>) -> RedisResult<Value> {
-        let (mut connection, generation) = self.shared.connection(left)?;
+impl<C: ConnectionLike + Clone + Send + Sync> SendOnce for Attempts<'_, C> {
+    async fn try_if_idle(&self) {
+        if is_idle(self.shared.current().answered) {
+            // If it fails, the client connects again.
+            let _ = self.send(&redis::cmd("TIME")).await;
+        }
+    }
+
+    async fn send(&self, cmd: &Cmd) -> RedisResult<Value> {
+        let (mut connection, generation) = self.shared.connection()?;
         // ORDERING: relaxed, of one task after the other.
         self.generation.store(generation, Ordering::Relaxed);
         let mut call = SentCall {
@@ -247,19 +254,6 @@ impl<C: ConnectionLike + Clone + Send + Sync> Attempts<'_, C> {
         call.is_answered = true;
         answer?.extract_error()
     }
-}
-
-impl<C: ConnectionLike + Clone + Send + Sync> SendOnce for Attempts<'_, C> {
-    async fn try_if_idle(&self) {
-        if is_idle(self.shared.current().answered) {
-            // If it fails, the client connects again.
-            let _ = self.send(&redis::cmd("TIME")).await;
-        }
-    }
-
-    async fn send(&self, cmd: &Cmd) -> RedisResult<Value> {
-        self.send_over(cmd, None).await
-    }
 
     /// Over another connection: the server of this one is a replica now.
     async fn send_elsewhere(&self, cmd: &Cmd, error: RedisError) -> RedisResult<Value> {
@@ -268,10 +262,10 @@ impl<C: ConnectionLike + Clone + Send + Sync> SendOnce for Attempts<'_, C> {
         }
         // ORDERING: relaxed, of one task after the other.
         let left = self.generation.load(Ordering::Relaxed);
-        if !self.shared.current().may_leave_replica(left, Instant::now()) {
+        if !self.shared.current().leave_replica(left, Instant::now()) {
             return Err(error);
         }
-        self.send_over(cmd, Some(left)).await
+        self.send(cmd).await
     }
 }
 
@@ -359,13 +353,12 @@ mod tests {
     #[test]
     fn replica_is_left_once_a_second() {
         let (mut current, now) = (CurrentConnection::of(Some(())), Instant::now());
-        assert!(current.may_leave_replica(0, now));
-        current.leave();
-        assert!(current.may_leave_replica(0, now), "there is a newer connection");
+        assert!(current.leave_replica(0, now) && current.connection.is_none());
+        assert!(current.leave_replica(0, now), "another call in flight goes on too");
         let almost = now + SILENCE - Duration::from_nanos(1);
-        assert!(!current.may_leave_replica(1, almost));
-        assert!(current.may_leave_replica(1, now + SILENCE));
-        assert!(!current.may_leave_replica(1, now + SILENCE));
+        assert!(!current.leave_replica(1, almost));
+        assert!(current.leave_replica(1, now + SILENCE));
+        assert!(!current.leave_replica(2, now + SILENCE));
     }
 
     /// As with the setting `timeout` of the server, or with the idle timeout of a proxy.

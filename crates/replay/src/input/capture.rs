@@ -190,7 +190,7 @@ impl CaptureReader {
             addresses: Addresses::new(options.ipv6_prefix.unwrap_or(128)),
             select: options.select.clone(),
             number: 0,
-            wanted: 1 << 12,
+            wanted: 1,
             ended: false,
             written: Vec::new(),
         })
@@ -241,7 +241,7 @@ impl CaptureReader {
                 let len = held.len() - rest.len();
                 let packet = take(kind, &mut self.interfaces, &mut self.dialect, &self.by, &self.name)?;
                 self.window.advance(len, 0);
-                self.wanted = 1 << 12;
+                self.wanted = 1;
                 return Ok(packet);
             }
             Err(nom::Err::Incomplete(needed)) => {

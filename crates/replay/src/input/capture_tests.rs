@@ -1,4 +1,6 @@
-use std::io::Cursor;
+use std::cell::Cell;
+use std::io::{self, Cursor, Read};
+use std::rc::Rc;
 
 use super::super::{Collected, Reader};
 use super::*;
@@ -267,6 +269,61 @@ fn pcapng_of_several_interfaces_is_read() {
         ]
     );
     assert_eq!(bad, ["f:4: the capture does not describe the interface of the packet"]);
+}
+
+/// A growing capture, which comes in pieces of a length; after the last byte, each read is a pause that is counted.
+struct Growing {
+    bytes: Cursor<Vec<u8>>,
+    piece: usize,
+    pauses: Rc<Cell<u32>>,
+}
+
+impl Read for Growing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = buffer.len().min(self.piece);
+        let read = self.bytes.read(&mut buffer[..len])?;
+        if read == 0 {
+            self.pauses.set(self.pauses.get() + 1);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(read)
+    }
+}
+
+#[test]
+fn whole_packets_of_growing_captures_need_no_pause() {
+    let packet = frame(&[], 0x0800, &ipv4(1, 2));
+    let section = block(
+        0x0a0d_0d0a,
+        &[&0x1a2b_3c4d_u32.to_le_bytes()[..], &[1, 0, 0, 0], &[0xff; 8]].concat(),
+    );
+    let classic = [LITTLE.header(1), LITTLE.packet([7, 0], 60, &packet).repeat(3)].concat();
+    let next = [section, interface(1, 6), enhanced(0, 7_000_000, &packet).repeat(3)].concat();
+    let options = Options {
+        is_growing: true,
+        ..Options::default()
+    };
+    for capture in [classic, next] {
+        for (piece, expected) in [(capture.len(), 0), (7, 1), (1, 1)] {
+            let pauses = Rc::new(Cell::new(0));
+            let growing = Growing {
+                bytes: Cursor::new(capture.clone()),
+                piece,
+                pauses: Rc::clone(&pauses),
+            };
+            let mut collected = Collected::default();
+            let mut reader = Reader::of(growing, "f", &options).expect("a capture");
+            for _ in 0..3 {
+                // A packet that came in pieces may be tried before its last one.
+                let event = (0..=expected)
+                    .find_map(|_| reader.next(&mut collected).ok())
+                    .expect("a packet");
+                assert_eq!(event.expect("a packet").time, 7_000_000_000);
+            }
+            assert!(pauses.get() <= expected, "{} pauses", pauses.get());
+            assert!(reader.next(&mut collected).expect_err("no more").is_pause());
+        }
+    }
 }
 
 /// Found by the fuzzer: the length 7 made the parser subtract below zero.
