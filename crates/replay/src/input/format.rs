@@ -103,10 +103,12 @@ impl InputFormat {
 
     /// Returns whether more lines are unlikely to change a format. The first lines of a program may be messages without a time or a client.
     pub(super) fn is_known(format: &Result<Self, Error>) -> bool {
-        !matches!(
-            format,
-            Ok(Self::Lines(Lines::Unknown(_))) | Err(Error::NoTimeColumn { .. } | Error::NoColumn { .. })
-        )
+        match format {
+            Ok(Self::Lines(Lines::Unknown(_))) | Err(Error::NoTimeColumn { .. }) => false,
+            // Each line of these two has names of its own.
+            Err(Error::NoColumn { called, format, .. }) => *called != "label" && *format != "JSON lines",
+            _ => true,
+        }
     }
 
     fn of_lines(head: &[u8], lines: &[&[u8]], input: &str, options: &Options) -> Result<Option<Lines>, Error> {
@@ -345,6 +347,7 @@ mod tests {
 
     use super::super::{Collected, Reader};
     use super::*;
+    use crate::by::By;
 
     /// Returns a line at a time, as a growing log does.
     struct Growing(io::Cursor<String>);
@@ -354,6 +357,35 @@ mod tests {
             let line = self.0.fill_buf()?.split_inclusive(|&byte| byte == b'\n').next();
             let len = line.map_or(0, <[u8]>::len).min(buffer.len());
             self.0.read(&mut buffer[..len])
+        }
+    }
+
+    /// An input without another line: a read would wait for it.
+    struct Quiet;
+
+    impl Read for Quiet {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            panic!("it waits for another line")
+        }
+    }
+
+    #[test]
+    fn missing_names_are_errors_after_one_line() {
+        for (lines, regex) in [
+            ("2024-05-20T00:00:00Z a\n", Some(r"^(?<time>\S+) (?<user>\S+)")),
+            ("#Fields: date time c-ip\n2024-05-20 12:00:00 192.0.2.1\n", None),
+        ] {
+            let options = Options {
+                is_growing: true,
+                regex: regex.map(str::to_owned),
+                by: Some(By::Column("usr".to_owned())),
+                ..Options::default()
+            };
+            let growing = io::Cursor::new(lines).chain(Quiet);
+            let error = Reader::of(growing, "f", &options)
+                .map(|_| ())
+                .expect_err("no such name");
+            assert!(matches!(error, Error::NoColumn { .. }), "{error}");
         }
     }
 
