@@ -426,7 +426,7 @@ BEGIN
         END LOOP;
         averages[i] := v;
       END IF;
-      IF tries > 8 THEN
+      IF tries > 8 AND NOT FOUND THEN
         RAISE EXCEPTION 'this role can neither change nor insert the row of key %: see the row security policies, triggers and rules of the tables of schema meter',
           quote_literal(keys[i]) USING ERRCODE = '55000';
       END IF;
