@@ -272,13 +272,13 @@ fn pcapng_of_several_interfaces_is_read() {
 }
 
 /// A growing capture, which comes in pieces of a length; after the last byte, each read is a pause that is counted.
-struct Growing {
+struct GrowingCapture {
     bytes: Cursor<Vec<u8>>,
     piece: usize,
     pauses: Rc<Cell<u32>>,
 }
 
-impl Read for Growing {
+impl Read for GrowingCapture {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let len = buffer.len().min(self.piece);
         let read = self.bytes.read(&mut buffer[..len])?;
@@ -306,7 +306,7 @@ fn whole_packets_of_growing_captures_need_no_pause() {
     for capture in [classic, next] {
         for (piece, expected) in [(capture.len(), 0), (7, 1), (1, 1)] {
             let pauses = Rc::new(Cell::new(0));
-            let growing = Growing {
+            let growing = GrowingCapture {
                 bytes: Cursor::new(capture.clone()),
                 piece,
                 pauses: Rc::clone(&pauses),
