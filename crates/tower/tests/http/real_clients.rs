@@ -1,7 +1,7 @@
 //! Clients of other projects: curl, a browser, Python's urllib3 and Go's retryablehttp, against servers on loopback.
 
 use crate::servers::{hello, serve};
-use crate::support::soon;
+use crate::support::{shared, soon};
 use axum::Router;
 use axum::routing::post;
 use ratelimit_meter_tower::{EXPOSED, Observe, PolicyDecision, RateLimitLayer, Shared};
@@ -38,7 +38,7 @@ async fn command(name: &str) -> Option<Command> {
 #[tokio::test]
 async fn curl_reads_the_fields() {
     let Some(mut curl) = command("curl").await else { return };
-    let address = serve(hello(Shared::new("1/h".parse().unwrap()).unwrap())).await;
+    let address = serve(hello(shared("1/h"))).await;
     let url = format!("http://{address}/");
     let output = output(curl.args(["-s", "-i", "-w", "\n", &url, &url])).await;
     let text = String::from_utf8(output.stdout).unwrap();
@@ -109,7 +109,7 @@ fn cors() -> tower_http::cors::CorsLayer {
 }
 
 fn once_an_hour() -> RateLimitLayer<Shared> {
-    RateLimitLayer::new(Shared::new("1/h".parse().unwrap()).unwrap())
+    RateLimitLayer::new(shared("1/h"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
