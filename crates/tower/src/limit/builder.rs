@@ -44,7 +44,8 @@ macro_rules! settings {
         /// Sets how many cells a request costs, 1 by default; nothing is taken for 0.
         ///
         /// ```
-        ///         /// use ratelimit_meter_tower::Shared;
+        /// use http::Method;
+        /// use ratelimit_meter_tower::Shared;
         ///
         /// let limit = Shared::new("1000/s".parse()?)?.cost(|head| if head.method() == Method::POST { 5 } else { 1 });
         /// # Ok::<(), Box<dyn std::error::Error>>(())
