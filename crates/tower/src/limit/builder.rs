@@ -19,8 +19,8 @@ macro_rules! settings {
         /// Applies only to requests for which this closure returns true, and so do the closures of all earlier calls.
         ///
         /// A path is compared as the client wrote it. If a router also accepts `/search/` or `//search`, a limit on the route itself is safer: a layer of
-        /// the route, or a closure that reads the route from the extensions (axum's `MatchedPath`). Below axum's `nest`, the path of [`Head::uri`] lacks
-        /// the prefix; `OriginalUri` in the extensions has all of it.
+        /// the route, or a closure that reads the route from the extensions (axum's `MatchedPath`). Below axum's `nest`, the path
+        /// of [`Head::uri`](crate::Head::uri) lacks the prefix; `OriginalUri` in the extensions has all of it.
         ///
         /// ```
         /// use ratelimit_meter_tower::Shared;
@@ -56,7 +56,7 @@ macro_rules! settings {
             self
         }
 
-        /// Sets the treatment of requests without a key, [`OnNoKey::Share`] by default.
+        /// Sets the treatment of requests without a key, [`OnNoKey::Share`](crate::OnNoKey::Share) by default.
         #[must_use]
         pub fn on_no_key(mut self, action: $crate::limit::OnNoKey) -> Self {
             self.rules.on_no_key = action;
@@ -123,7 +123,8 @@ impl<T> Limiter<T> {
     }
 
     /// Denies nothing, and reports the denials it would have made to the observer: a limit on trial. It has its own meters, counts the requests that
-    /// all other limits admit, and is not announced. A request without a key passes where [`OnNoKey::Reject`] would deny it.
+    /// all other limits admit, and is not announced. A request without a key passes where [`OnNoKey::Reject`](crate::OnNoKey::Reject) would
+    /// deny it.
     #[must_use]
     pub fn dry_run(mut self) -> Self {
         self.rules.dry_run = true;

@@ -375,7 +375,7 @@ impl<K: Key> Limiter<ByKey<K>> {
 
     /// Returns the statistics of the table of keys: how many are live, and how many found no slot. Reads the whole table.
     ///
-    /// A dual limit has two tables. Its statistics have the keys of the table with more live keys, and the sums of what both tables counted.
+    /// A dual limit has two tables. Its statistics have the keys of the table with more live keys, and the sums of the counts of both tables.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let tables = self.lanes.iter().filter_map(|lane| lane.meters.stats());
