@@ -32,7 +32,7 @@ pub(super) struct Superseded;
 pub(super) struct TierLimit<A> {
     pub(super) schedule: Schedule<A>,
     /// The number of this limit in states.
-    number: u8,
+    pub(super) number: u8,
     /// The states of the residents that this limit decides.
     pub(super) states: LimitStates,
     /// The time from which this limit holds.
