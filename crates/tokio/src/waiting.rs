@@ -460,7 +460,7 @@ impl Wake for Unpark {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Blocked {
     /// The cells were there.
-    Never,
+    NotAtAll,
     /// The thread has waited for its cells.
     UntilServed,
     /// The time is over, and the place is given back.
@@ -480,7 +480,7 @@ where
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let caller = Caller::Thread(&waker);
     let Some(ticket) = queue.join(n, caller, may_wait)? else {
-        return Ok(Blocked::Never);
+        return Ok(Blocked::NotAtAll);
     };
     let mut stopwatch = Stopwatch::start();
     loop {
