@@ -1,11 +1,12 @@
 //! Limits that a store elsewhere keeps, for many machines.
 
+use crate::address::{InvalidNet, Net, nets};
 use crate::after::Then;
 use crate::fields::{Announcement, Position};
 use crate::head::{Head, ResponseHead};
-use crate::key::{Key, KeyWriter};
+use crate::key::{FindAddress, Key, KeyWriter};
 use crate::layer::RateLimitLayer;
-use crate::limit::{Asked, BoxLimit, Denial, HeadFn, KEYLESS, OnNoKey, Reason, ReplyFn, Warned};
+use crate::limit::{After, Asked, BoxLimit, Denial, KEYLESS, OnNoKey, Reason, Rules, outside, settings};
 use crate::meters::{Denied, HashedKey, Standing};
 use crate::numbers::nanos;
 use crate::observe::{Observe, PolicyDecision};
@@ -175,13 +176,9 @@ pub struct Distributed<K, M> {
     hashes: KeyHashes,
     meter: M,
     policy: Policy,
-    cost: Option<HeadFn<u64>>,
-    on_no_key: OnNoKey,
+    rules: Rules,
     on_failure: OnStoreFailure,
-    refund_if: Option<ReplyFn>,
-    dry_run: bool,
     deadline: Option<Sleep>,
-    warned: Warned,
 }
 
 /// Makes a future that ends when a call has taken too long.
@@ -196,13 +193,9 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
             hashes: KeyHashes::random(),
             meter,
             policy: Policy::new("default", "default", quota),
-            cost: None,
-            on_no_key: OnNoKey::default(),
+            rules: Rules::default(),
             on_failure: OnStoreFailure::default(),
-            refund_if: None,
-            dry_run: false,
             deadline: None,
-            warned: Warned::default(),
         }
     }
 
@@ -213,19 +206,14 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
         self
     }
 
-    /// Sets how many cells a request costs, 1 by default.
+    /// Sets the unit that is counted, as [`Limiter::unit`](crate::Limiter::unit) does.
     #[must_use]
-    pub fn cost(mut self, cost: impl Fn(&Head<'_>) -> u64 + Send + Sync + 'static) -> Self {
-        self.cost = Some(Box::new(cost));
+    pub fn unit(mut self, unit: &str) -> Self {
+        self.policy = self.policy.with_unit(unit);
         self
     }
 
-    /// Sets the treatment of requests without a key, [`OnNoKey::Share`] by default.
-    #[must_use]
-    pub fn on_no_key(mut self, action: OnNoKey) -> Self {
-        self.on_no_key = action;
-        self
-    }
+    settings!();
 
     /// Sets the decision for when the store gives none, [`OnStoreFailure::Open`] by default.
     #[must_use]
@@ -239,7 +227,7 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
     /// before.
     #[must_use]
     pub fn refund_if(mut self, refunds: impl Fn(&ResponseHead<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.refund_if = Some(Box::new(refunds));
+        self.rules.after = Some(Arc::new(After::RefundIf(Box::new(refunds))));
         self
     }
 
@@ -247,7 +235,7 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
     /// announced.
     #[must_use]
     pub fn dry_run(mut self) -> Self {
-        self.dry_run = true;
+        self.rules.dry_run = true;
         self
     }
 
@@ -289,8 +277,8 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
 
     /// Returns whether cells that the meter took are given back because of this result.
     fn refunds<C, E>(&self, result: &Result<Response<C>, E>) -> bool {
-        match (&self.refund_if, result) {
-            (Some(refunds), Ok(response)) => refunds(&ResponseHead::of(response)),
+        match (self.rules.after.as_deref(), result) {
+            (Some(After::RefundIf(refunds)), Ok(response)) => refunds(&ResponseHead::of(response)),
             _ => false,
         }
     }
@@ -301,15 +289,15 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
         let mut writer = KeyWriter::spelling(&self.hashes, &mut spelled);
         if let Ok(()) = self.key.find(head, &mut writer) {
             if self.key.ignores_forwarding() {
-                self.warned.of_forwarding(head);
+                self.rules.warned.of_forwarding(head);
             }
             let hash = writer.hashed();
             return Ok(Some(StoreKey { spelled, hash }));
         }
-        self.warned.of_no_key(self.on_no_key);
+        let action = self.rules.without_key();
+        self.rules.warned.of_no_key(action);
         no_key();
-        match self.on_no_key {
-            OnNoKey::Reject(_) if self.dry_run => Ok(None),
+        match action {
             OnNoKey::Share => Ok(Some(StoreKey {
                 spelled: "no key".to_owned(),
                 hash: KEYLESS,
@@ -317,6 +305,21 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
             OnNoKey::Pass => Ok(None),
             OnNoKey::Reject(status) => Err(status),
         }
+    }
+}
+
+impl<K: Key + FindAddress + Clone + 'static, M: RemoteMeter> Distributed<K, M> {
+    /// Does not apply to clients of these networks, as [`Limiter::allow`](crate::Limiter::allow) does.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidNet`] if one of them is no network.
+    pub fn allow<I>(self, allowed: I) -> Result<Self, InvalidNet>
+    where
+        I: IntoIterator<Item: TryInto<Net, Error: Into<InvalidNet>>>,
+    {
+        let key = self.key.clone();
+        Ok(self.only(outside(key, nets(allowed)?)))
     }
 }
 
@@ -346,11 +349,11 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
     /// Returns the key of a request and its cost; no key if the limit does not apply, or the status of a rejection.
     fn plan(&self, head: &Head<'_>) -> (Result<Option<StoreKey>, StatusCode>, u64) {
         let limit = self.limits();
-        if self.settings().is_exempt(head) {
+        if self.settings().is_exempt(head) || !limit.rules.apply_to(head) {
             return (Ok(None), 0);
         }
         let found = limit.key_of(head, || self.observer().no_key(limit.policy.name(), head));
-        (found, limit.cost.as_ref().map_or(1, |cost| cost(head)))
+        (found, limit.rules.cost_of(head))
     }
 
     fn conclude<B, C>(
@@ -365,22 +368,24 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         let Ok(answer) = answer else {
             return self.without_store(request);
         };
-        let (policy, dry_run) = (&self.limits().policy, self.limits().dry_run);
+        let (policy, rules) = (&self.limits().policy, &self.limits().rules);
         let position = Position {
             policy,
             standing: answer.standing.unwrap_or_default(),
             denied: answer.denied,
         };
+        let announced = if rules.is_announced() {
+            core::slice::from_ref(&position)
+        } else {
+            &[]
+        };
         // Without a standing there is nothing to announce.
-        let announced = answer.standing.filter(|_| !dry_run).map(|_| position).into_iter();
+        let stands = announced.iter().copied().filter(|_| answer.standing.is_some());
         let head = Head::of(request);
         let event = PolicyDecision::of_store(policy, asked, answer.denied, position.standing.remaining, &head);
         let Some(denied) = answer.denied else {
             self.observer().admitted(&event);
-            let (fields, nearest) = self.settings().fields_after();
-            let fields = Announcement::of(fields, nearest, announced);
-            self.settings().exempt(request);
-            return Conclusion::Admitted(Then::Announce(fields));
+            return Conclusion::Admitted(self.admitted_by_store(stands, request));
         };
         let reason = match denied {
             Denied::For(_) => Reason::Quota,
@@ -389,17 +394,24 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         };
         match reason {
             Reason::Store => self.observer().store_failed(policy.name(), &head),
-            _ if dry_run => self.observer().would_deny(&event),
+            _ if rules.dry_run => self.observer().would_deny(&event),
             _ => self.report_denied(&event, denied),
         }
-        if dry_run {
-            return Conclusion::Admitted(self.settings().exempt(request));
+        if rules.dry_run {
+            return Conclusion::Admitted(self.admitted_by_store(stands, request));
         }
         let wait_ns = denied.wait_ns();
         let status = status(reason, policy.counts_bytes(), self.settings().status_of_quota());
         let denial = Denial { wait_ns, reason };
-        let fields = self.settings().announce(announced);
-        Conclusion::Denied(self.answer_with(&head, status, denial, &[position], &fields))
+        let fields = self.settings().announce(stands);
+        Conclusion::Denied(self.answer_with(&head, status, denial, announced, &fields))
+    }
+
+    /// Returns the work that is left of a request that the store has decided.
+    fn admitted_by_store<'p, B>(&self, stands: impl Iterator<Item = Position<'p>>, request: &mut Request<B>) -> Then {
+        let (fields, nearest) = self.settings().fields_after();
+        self.settings().exempt(request);
+        Then::Announce(Announcement::of(fields, nearest, stands))
     }
 
     fn without_store<B, C>(&self, request: &mut Request<B>) -> Conclusion<C>
@@ -409,7 +421,7 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         let (limit, head) = (self.limits(), Head::of(request));
         self.observer().store_failed(limit.policy.name(), &head);
         match &limit.on_failure {
-            _ if limit.dry_run => Conclusion::Admitted(self.settings().exempt(request)),
+            _ if limit.rules.dry_run => Conclusion::Admitted(self.settings().exempt(request)),
             OnStoreFailure::Open => Conclusion::Admitted(Then::NOTHING),
             OnStoreFailure::Closed => {
                 let denial = Denial {
@@ -459,7 +471,7 @@ where
                 (Ok(Some(key)), cost) => {
                     let answer = inner.wait(limit.ask(&key.spelled, cost)).await;
                     let conclusion = layer.conclude(&mut request, (key.hash, cost), answer);
-                    if limit.refund_if.is_some() && answer.is_ok_and(|answer| answer.is_counted) {
+                    if limit.rules.after.is_some() && answer.is_ok_and(|answer| answer.is_counted) {
                         counted = Some((key.spelled, cost));
                     }
                     conclusion

@@ -309,14 +309,21 @@ fn try_out(trial: &mut [LaneAsk<'_>], at: Moment, detail: Detail) {
 }
 
 /// Takes the cells of all enforced meters at one time, or of none.
+///
+/// 1. Looks at the meters. If one denies, nothing is taken.
+/// 2. Takes from each in turn. If one denies after all, because another request took its last cells meanwhile, gives back the cells of the meters
+///    before it.
+/// 3. Returns the longest denial, if there is one.
 pub(super) fn take_all(asks: &mut [LaneAsk<'_>], at: Moment, detail: Detail) -> Result<(), Denial> {
     asks.iter_mut().for_each(|ask| ask.denied = None);
     if all_conform(asks, at) && take_in_order(asks, at, detail) {
         return Ok(());
     }
     asks.iter_mut().for_each(|ask| ask.stand_at(at, detail));
-    let denials = asks.iter().filter_map(|ask| ask.denial().err());
-    denials.reduce(later).map_or(Ok(()), Err)
+    match longest_denial(asks) {
+        Some(denied) => Err(denied.into()),
+        None => Ok(()),
+    }
 }
 
 fn enforced<'s, 'a>(asks: &'s mut [LaneAsk<'a>]) -> impl Iterator<Item = &'s mut LaneAsk<'a>> {
@@ -340,26 +347,24 @@ fn all_conform(asks: &mut [LaneAsk<'_>], at: Moment) -> bool {
     rest_conforms && first.denied.is_none()
 }
 
-/// Takes from each meter in turn. If one denies, gives back the cells of the meters before it, and returns `false`.
+/// Takes from each meter in turn, up to the first that denies. Returns `true` if none does; otherwise gives back what was taken.
 fn take_in_order(asks: &mut [LaneAsk<'_>], at: Moment, detail: Detail) -> bool {
-    let denying = enforced(asks).position(|ask| {
+    let mut taken = 0;
+    let all_taken = enforced(asks).all(|ask| {
         ask.take_at(at, detail);
-        ask.denied.is_some()
+        taken += usize::from(ask.denied.is_none());
+        ask.denied.is_none()
     });
-    if let Some(denying) = denying {
-        enforced(asks).take(denying).for_each(|ask| ask.give_back(at));
+    if !all_taken {
+        enforced(asks).take(taken).for_each(|ask| ask.give_back(at));
     }
-    denying.is_none()
+    all_taken
 }
 
-/// Returns the denial that lasts longer; one without end comes first.
-fn later(a: Denial, b: Denial) -> Denial {
-    match (a.wait_ns, b.wait_ns) {
-        (None, _) => a,
-        (_, None) => b,
-        (Some(a_ns), Some(b_ns)) if b_ns > a_ns => b,
-        _ => a,
-    }
+/// Returns the first of the denials that last longest; one without end lasts longest.
+fn longest_denial(asks: &[LaneAsk<'_>]) -> Option<Denied> {
+    let denials = asks.iter().rev().filter_map(|ask| ask.denied);
+    denials.max_by_key(|denied| (denied.wait_ns().is_none(), denied.wait_ns()))
 }
 
 impl fmt::Debug for Plain<'_> {

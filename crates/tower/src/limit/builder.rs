@@ -1,7 +1,7 @@
 //! The settings of a limit besides its quota.
 
 use super::BoxLimit;
-use super::lane::{After, Lane, OnNoKey};
+use super::lane::{After, Lane};
 use super::limiter::{ByKey, Limiter, SECOND_NAME, Target, TierName};
 use crate::address::{InvalidNet, Net, any_contains, nets};
 use crate::error::InvalidLimit;
@@ -9,13 +9,81 @@ use crate::head::{Head, ResponseHead};
 use crate::key::{FindAddress, Key};
 use crate::meters::Meters;
 use crate::policy::Policy;
-use http::Method;
 use ratelimit_meter::keyed::WhenFull;
 use ratelimit_meter::{DualQuota, Quota};
 use std::sync::Arc;
 
+/// The settings that limits of this process and limits of a store share: methods of a type with a field `rules`.
+macro_rules! settings {
+    () => {
+        /// Applies only to requests for which this closure returns true, and so do the closures of all earlier calls.
+        ///
+        /// A path is compared as the client wrote it. If a router also accepts `/search/` or `//search`, a limit on the route itself is safer: a layer of
+        /// the route, or a closure that reads the route from the extensions (axum's `MatchedPath`). Below axum's `nest`, the path of [`Head::uri`] lacks
+        /// the prefix; `OriginalUri` in the extensions has all of it.
+        ///
+        /// ```
+        /// use ratelimit_meter_tower::Shared;
+        ///
+        /// let searches = Shared::new("20/s".parse()?)?.only(|head| head.uri().path().starts_with("/search"));
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
+        #[must_use]
+        pub fn only(mut self, applies: impl Fn(&$crate::head::Head<'_>) -> bool + Send + Sync + 'static) -> Self {
+            self.rules.filters.push(Box::new(applies));
+            self
+        }
+
+        /// Applies only to requests of these methods. Name `HEAD` beside `GET`: axum answers it by the handler of `GET`.
+        #[must_use]
+        pub fn methods(self, methods: impl IntoIterator<Item = http::Method>) -> Self {
+            let methods: Vec<_> = methods.into_iter().collect();
+            self.only(move |head| methods.contains(head.method()))
+        }
+
+        /// Sets how many cells a request costs, 1 by default; nothing is taken for 0.
+        ///
+        /// ```
+        ///         /// use ratelimit_meter_tower::Shared;
+        ///
+        /// let limit = Shared::new("1000/s".parse()?)?.cost(|head| if head.method() == Method::POST { 5 } else { 1 });
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
+        #[must_use]
+        pub fn cost(mut self, cost: impl Fn(&$crate::head::Head<'_>) -> u64 + Send + Sync + 'static) -> Self {
+            self.rules.cost = Some(Box::new(cost));
+            self
+        }
+
+        /// Sets the treatment of requests without a key, [`OnNoKey::Share`] by default.
+        #[must_use]
+        pub fn on_no_key(mut self, action: $crate::limit::OnNoKey) -> Self {
+            self.rules.on_no_key = action;
+            self
+        }
+
+        /// Announces a [`dry_run`](Self::dry_run) limit in the fields.
+        #[must_use]
+        pub fn announce(mut self) -> Self {
+            self.rules.announce = true;
+            self
+        }
+
+        /// Sets `Retry-After` alone, and leaves this limit out of the other fields and out of problems. For keys that the client does not own:
+        /// the quota of a log-in name would reveal attempts of other clients.
+        #[must_use]
+        pub fn quiet(mut self) -> Self {
+            self.rules.quiet = true;
+            self
+        }
+    };
+}
+pub(crate) use settings;
+
 /// The settings of every limit.
 impl<T> Limiter<T> {
+    settings!();
+
     /// Names the policy, in the fields, in denials and for observers; `default` otherwise. In fields, characters that are not printable ASCII are
     /// percent-encoded. (The second quota of a dual limit is then called `NAME-sustained`.)
     #[must_use]
@@ -53,73 +121,11 @@ impl<T> Limiter<T> {
         self
     }
 
-    /// Applies only to requests for which this closure returns true, and so do the closures of all earlier calls.
-    ///
-    /// A path is compared as the client wrote it. If a router also accepts `/search/` or `//search`, a limit on the route itself is safer: a layer of
-    /// the route, or a closure that reads the route from the extensions (axum's `MatchedPath`). Below axum's `nest`, the path of [`Head::uri`] lacks
-    /// the prefix; `OriginalUri` in the extensions has all of it.
-    ///
-    /// ```
-    /// use ratelimit_meter_tower::Shared;
-    ///
-    /// let searches = Shared::new("20/s".parse()?)?.only(|head| head.uri().path().starts_with("/search"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn only(mut self, applies: impl Fn(&Head<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.rules.filters.push(Box::new(applies));
-        self
-    }
-
-    /// Applies only to requests of these methods. Name `HEAD` beside `GET`: axum answers it by the handler of `GET`.
-    #[must_use]
-    pub fn methods(self, methods: impl IntoIterator<Item = Method>) -> Self {
-        let methods: Vec<_> = methods.into_iter().collect();
-        self.only(move |head| methods.contains(head.method()))
-    }
-
-    /// Sets how many cells a request costs, 1 by default; nothing is taken for 0.
-    ///
-    /// ```
-    /// use http::Method;
-    /// use ratelimit_meter_tower::Shared;
-    ///
-    /// let limit = Shared::new("1000/s".parse()?)?.cost(|head| if head.method() == Method::POST { 5 } else { 1 });
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn cost(mut self, cost: impl Fn(&Head<'_>) -> u64 + Send + Sync + 'static) -> Self {
-        self.rules.cost = Some(Box::new(cost));
-        self
-    }
-
-    /// Sets the treatment of requests without a key, [`OnNoKey::Share`] by default.
-    #[must_use]
-    pub fn on_no_key(mut self, action: OnNoKey) -> Self {
-        self.rules.on_no_key = action;
-        self
-    }
-
     /// Denies nothing, and reports the denials it would have made to the observer: a limit on trial. It has its own meters, counts the requests that
     /// all other limits admit, and is not announced. A request without a key passes where [`OnNoKey::Reject`] would deny it.
     #[must_use]
     pub fn dry_run(mut self) -> Self {
         self.rules.dry_run = true;
-        self
-    }
-
-    /// Announces a [`dry_run`](Self::dry_run) limit in the fields.
-    #[must_use]
-    pub fn announce(mut self) -> Self {
-        self.rules.announce = true;
-        self
-    }
-
-    /// Sets `Retry-After` alone, and leaves this limit out of the other fields and out of problems. For keys that the client does not own:
-    /// the quota of a log-in name would reveal attempts of other clients.
-    #[must_use]
-    pub fn quiet(mut self) -> Self {
-        self.rules.quiet = true;
         self
     }
 
@@ -294,10 +300,15 @@ impl<K: Key + FindAddress + Clone + 'static> Limiter<ByKey<K>> {
     where
         I: IntoIterator<Item: TryInto<Net, Error: Into<InvalidNet>>>,
     {
-        let (key, allowed) = (self.target.key.clone(), nets(allowed)?);
-        Ok(self.only(move |head| {
-            !key.find_address(head)
-                .is_some_and(|address| any_contains(&allowed, address))
-        }))
+        let key = self.target.key.clone();
+        Ok(self.only(outside(key, nets(allowed)?)))
+    }
+}
+
+/// Returns a filter that passes clients outside of these networks.
+pub(crate) fn outside<K: FindAddress>(key: K, allowed: Vec<Net>) -> impl Fn(&Head<'_>) -> bool {
+    move |head| {
+        let address = key.find_address(head);
+        !address.is_some_and(|address| any_contains(&allowed, address))
     }
 }

@@ -1,12 +1,15 @@
 //! The meters of a limit, and its settings.
 
+use crate::error::InvalidLimit;
 use crate::head::{Head, ResponseHead};
 use crate::meters::Meters;
 use crate::policy::Policy;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use http::StatusCode;
-use ratelimit_meter::Quota;
+use ratelimit_meter::algorithms::Algorithm;
+use ratelimit_meter::clock::Clock;
+use ratelimit_meter::{Meter, Quota};
 use std::sync::Arc;
 
 /// The name of the quota that a limit is made of.
@@ -24,16 +27,16 @@ pub(crate) type HeadFn<T> = Box<dyn Fn(&Head<'_>) -> T + Send + Sync>;
 /// The settings of a limit besides its meters.
 #[derive(Default)]
 pub(crate) struct Rules {
-    pub(super) filters: Vec<HeadFn<bool>>,
-    pub(super) cost: Option<HeadFn<u64>>,
-    pub(super) on_no_key: OnNoKey,
+    pub(crate) filters: Vec<HeadFn<bool>>,
+    pub(crate) cost: Option<HeadFn<u64>>,
+    pub(crate) on_no_key: OnNoKey,
     pub(crate) dry_run: bool,
-    pub(super) announce: bool,
+    pub(crate) announce: bool,
     pub(crate) quiet: bool,
     pub(crate) after: Option<Arc<After>>,
     pub(crate) refund_cancelled: bool,
     pub(crate) late: bool,
-    pub(super) warned: Warned,
+    pub(crate) warned: Warned,
 }
 
 /// Counts by the response.
@@ -67,13 +70,46 @@ pub enum OnNoKey {
 }
 
 impl Lane {
-    pub(super) fn new(name: &str, quota: Quota, meters: Arc<dyn Meters>) -> Arc<Self> {
+    /// Returns the lane of this meter.
+    pub(super) fn of<A, C>(name: &str, meter: Meter<A, C>) -> Result<Arc<Self>, InvalidLimit>
+    where
+        A: Algorithm + 'static,
+        C: Clock + 'static,
+    {
+        Ok(Self::new(name, quota_of(&meter)?, Arc::new(meter)))
+    }
+
+    /// Returns the lane of a table with a meter like this one for each of `keys` keys.
+    pub(super) fn like<A, C>(name: &str, meter: Meter<A, C>, keys: usize) -> Result<Arc<Self>, InvalidLimit>
+    where
+        A: Algorithm + 'static,
+        C: Clock + 'static,
+    {
+        Ok(Self::new(name, quota_of(&meter)?, crate::meters::table(meter, keys)?))
+    }
+
+    fn new(name: &str, quota: Quota, meters: Arc<dyn Meters>) -> Arc<Self> {
         let policies = vec![Policy::new(name, BASE_TIER, quota)];
         Arc::new(Self { meters, policies })
     }
 }
 
+fn quota_of<A: Algorithm, C: Clock>(meter: &Meter<A, C>) -> Result<Quota, InvalidLimit> {
+    meter.status().quota().ok_or(InvalidLimit::NoQuota)
+}
+
 impl Rules {
+    /// Returns `true` if the limit applies to a request.
+    #[inline]
+    pub(crate) fn apply_to(&self, head: &Head<'_>) -> bool {
+        self.filters.iter().all(|filter| filter(head))
+    }
+
+    #[inline]
+    pub(crate) fn cost_of(&self, head: &Head<'_>) -> u64 {
+        self.cost.as_ref().map_or(1, |cost| cost(head))
+    }
+
     #[inline]
     pub(crate) fn is_announced(&self) -> bool {
         !self.quiet && (!self.dry_run || self.announce)
@@ -87,7 +123,7 @@ impl Rules {
     }
 
     /// Returns the treatment of a request that has no key. A trial denies nothing.
-    pub(super) fn without_key(&self) -> OnNoKey {
+    pub(crate) fn without_key(&self) -> OnNoKey {
         match self.on_no_key {
             OnNoKey::Reject(_) if self.dry_run => OnNoKey::Pass,
             action => action,

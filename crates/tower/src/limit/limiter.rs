@@ -175,6 +175,15 @@ impl<K: Key> Target for ByKey<K> {
 }
 
 impl<K> ByKey<K> {
+    fn new(key: K) -> Self {
+        Self {
+            key,
+            hashes: KeyHashes::random(),
+            tier_by: None,
+            tiers: vec![BASE_TIER.to_owned()],
+        }
+    }
+
     fn tier(&self, name: &TierName, warned: &Warned) -> u8 {
         let number = match name {
             TierName::Number(number) if usize::from(*number) < self.tiers.len() => Some(*number),
@@ -211,10 +220,7 @@ impl Limiter<Everyone> {
     ///
     /// [`InvalidLimit`] if a quota is invalid for a meter.
     pub fn dual(quotas: DualQuota) -> Result<Self, InvalidLimit> {
-        let mut limiter = Self::new(quotas.first())?;
-        let second = Self::new(quotas.second())?.named(SECOND_NAME);
-        limiter.lanes.extend(second.lanes);
-        Ok(limiter)
+        Self::dual_of(GCRA::from_quota(quotas.first())?, GCRA::from_quota(quotas.second())?)
     }
 
     /// Returns one limit for all requests by a meter of any algorithm and clock. The meter is shared, not copied: its clones see the cells
@@ -230,8 +236,24 @@ impl Limiter<Everyone> {
         A: Algorithm + 'static,
         C: Clock + 'static,
     {
-        let quota = meter.status().quota().ok_or(InvalidLimit::NoQuota)?;
-        Ok(Self::with(Everyone, vec![Lane::new(NAME, quota, Arc::new(meter))]))
+        Ok(Self::with(Everyone, vec![Lane::of(NAME, meter)?]))
+    }
+
+    /// Returns two limits for all requests by meters of any algorithms and one type of clock, all or nothing; see [`of`](Self::of).
+    ///
+    /// # Errors
+    ///
+    /// As [`of`](Self::of).
+    pub fn dual_of<A, B, C>(first: Meter<A, C>, second: Meter<B, C>) -> Result<Self, InvalidLimit>
+    where
+        A: Algorithm + 'static,
+        B: Algorithm + 'static,
+        C: Clock + 'static,
+    {
+        Ok(Self::with(
+            Everyone,
+            vec![Lane::of(NAME, first)?, Lane::of(SECOND_NAME, second)?],
+        ))
     }
 }
 
@@ -252,10 +274,8 @@ impl<K: Key> Limiter<ByKey<K>> {
     ///
     /// As [`new`](Self::new).
     pub fn dual(key: K, quotas: DualQuota, keys: usize) -> Result<Self, InvalidLimit> {
-        let mut limiter = Self::new(key, quotas.first(), keys)?;
-        let meters = crate::meters::table(GCRA::from_quota(quotas.second())?, keys)?;
-        limiter.lanes.push(Lane::new(SECOND_NAME, quotas.second(), meters));
-        Ok(limiter)
+        let (first, second) = (GCRA::from_quota(quotas.first())?, GCRA::from_quota(quotas.second())?);
+        Self::dual_like(key, first, second, keys)
     }
 
     /// Returns a limit for each key by meters like this one, of any algorithm and clock; see [`new`](Self::new). Cells that this meter has
@@ -278,15 +298,39 @@ impl<K: Key> Limiter<ByKey<K>> {
         A: Algorithm + 'static,
         C: Clock + 'static,
     {
-        let quota = meter.status().quota().ok_or(InvalidLimit::NoQuota)?;
-        let meters = crate::meters::table(meter, keys)?;
-        let target = ByKey {
-            key,
-            hashes: KeyHashes::random(),
-            tier_by: None,
-            tiers: vec![BASE_TIER.to_owned()],
-        };
-        Ok(Self::with(target, vec![Lane::new(NAME, quota, meters)]))
+        Ok(Self::with(ByKey::new(key), vec![Lane::like(NAME, meter, keys)?]))
+    }
+
+    /// Returns two limits for each key by meters like these, of any algorithms and one type of clock, all or nothing; see [`dual`](Self::dual) and
+    /// [`like`](Self::like).
+    ///
+    /// ```
+    /// use ratelimit_meter::{GCRA, clock::ManualClock};
+    /// use ratelimit_meter_tower::{PeerIp, PerKey};
+    ///
+    /// let clock = ManualClock::new(); // which a test moves
+    /// let second = GCRA::from_quota("10/s".parse()?)?.with_clock(clock.clone());
+    /// let hour = GCRA::from_quota("1000/h".parse()?)?.with_clock(clock.clone());
+    /// let limit = PerKey::dual_like(PeerIp::new(), second, hour, 100_000)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`like`](Self::like).
+    pub fn dual_like<A, B, C>(
+        key: K,
+        first: Meter<A, C>,
+        second: Meter<B, C>,
+        keys: usize,
+    ) -> Result<Self, InvalidLimit>
+    where
+        A: Algorithm + 'static,
+        B: Algorithm + 'static,
+        C: Clock + 'static,
+    {
+        let lanes = vec![Lane::like(NAME, first, keys)?, Lane::like(SECOND_NAME, second, keys)?];
+        Ok(Self::with(ByKey::new(key), lanes))
     }
 
     /// Returns the number of cells of a key that conform at once, by the quota of the first tier. The closure writes the key as its [`Key`] does:
@@ -387,7 +431,7 @@ impl<T: Target> Limit for Limiter<T> {
 
     fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
         let rules = &self.rules;
-        if !rules.filters.iter().all(|filter| filter(head)) {
+        if !rules.apply_to(head) {
             return;
         }
         let warnings = || sealed::Warnings(&rules.warned);
@@ -404,7 +448,7 @@ impl<T: Target> Limit for Limiter<T> {
                 Ticket { key: KEYLESS, tier: 0 }
             }
         };
-        let cost = rules.cost.as_ref().map_or(1, |cost| cost(head));
+        let cost = rules.cost_of(head);
         for lane in &self.lanes {
             asked.push(lane, rules, ticket, cost);
         }

@@ -9,8 +9,9 @@ mod model;
 
 pub use asked::{Asked, Reason};
 pub(crate) use asked::{Denial, LaneAsk, Plain};
+pub(crate) use builder::{outside, settings};
 pub use lane::OnNoKey;
-pub(crate) use lane::{After, HeadFn, Lane, ReplyFn, Warned};
+pub(crate) use lane::{After, HeadFn, Lane, Rules};
 pub(crate) use limiter::KEYLESS;
 pub use limiter::{ByKey, Everyone, Limiter, PerKey, Shared, Target, TierName, content_length};
 

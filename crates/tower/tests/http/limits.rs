@@ -1,7 +1,7 @@
 //! Limits: the clients and requests that they apply to. Tests are named after rows R1 to R30 of the design: bug reports of other limiters' users.
 
 use crate::events::warnings_of;
-use crate::support::{EventCounts, answer, field, from, hourly, quota, request, shared, status};
+use crate::support::{EventCounts, answer, field, from, hourly, meter, number, quota, request, shared, status};
 use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -199,6 +199,33 @@ fn r14_dual_limits_are_atomic_per_key() {
         "ratelimit",
     );
     assert_eq!(told, "\"default\";r=2;t=1, \"sustained\";r=8;t=3200");
+}
+
+#[test]
+fn dual_limits_are_decided_by_their_clock() {
+    let clock = ManualClock::new();
+    let meters = || (meter("1/s", &clock), meter("2/h", &clock));
+    let ((second, hour), (key_second, key_hour)) = (meters(), meters());
+    let layers = [
+        RateLimitLayer::new(Shared::dual_of(second, hour).unwrap().boxed()),
+        RateLimitLayer::new(
+            PerKey::dual_like(PeerIp::new(), key_second, key_hour, 100)
+                .unwrap()
+                .boxed(),
+        ),
+    ];
+    for (seconds, expected) in [(0, [200, 429]), (1, [200, 429]), (1, [429, 429]), (1798, [200, 429])] {
+        clock.advance(Duration::from_secs(seconds)).unwrap();
+        for layer in &layers {
+            assert_eq!([(); 2].map(|()| status(layer, from("192.0.2.1"))), expected);
+        }
+    }
+    let denied = answer(&layers[1], from("192.0.2.1"));
+    assert_eq!(
+        field(denied.headers(), "ratelimit-policy"),
+        "\"default\";q=1;w=1, \"sustained\";q=2;w=3600"
+    );
+    assert_eq!(number(denied.headers(), "retry-after"), Some(1800));
 }
 
 #[test]

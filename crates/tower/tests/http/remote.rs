@@ -1,17 +1,18 @@
 //! Limits that a store elsewhere keeps: shared, hanging and failing ones.
 
 use crate::events::warnings_of;
-use crate::support::{Body, EventCounts, field, number, request};
+use crate::support::{Body, EventCounts, field, from, number, request};
 use core::convert::Infallible;
 use futures_util::FutureExt;
-use http::{HeaderName, Request, Response};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderName, Method, Request, Response};
 use http_body_util::BodyExt;
 use ratelimit_meter::keyed::{KeyedBuilder, WhenFull};
 use ratelimit_meter::{GCRA, KeyedMeter, Quota};
 use ratelimit_meter_store::{Ask, AsyncStore, MemoryStore, Micros, OnFailure, Reply, SharedMeter, StoreError, Verb};
 use ratelimit_meter_tower::{
-    Answer, Charge, Distributed, Head, HeaderKey, Observe, OnNoKey, OnStoreFailure, PerKey, RateLimitLayer,
-    RemoteMeter, Shared, StoreFailed,
+    Answer, Charge, Distributed, Head, HeaderKey, Observe, OnNoKey, OnStoreFailure, PeerIp, PerKey, RateLimitLayer,
+    RemoteMeter, Shared, StoreFailed, content_length,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -263,6 +264,74 @@ async fn r20_store_on_trial_denies_nothing() {
     assert_eq!(ask(&RateLimitLayer::remote(keyless), request()).await.status(), 200);
 }
 
+/// A store that does not answer denies, so a 200 shows that the limit does not apply.
+#[tokio::test]
+async fn r12_store_limits_apply_to_chosen_requests() {
+    let closed = || by_user(Failing).on_failure(OnStoreFailure::Closed);
+    let request = |method: Method, path: &str| {
+        let mut request = of("alice");
+        (*request.method_mut(), *request.uri_mut()) = (method, path.parse().unwrap());
+        request
+    };
+    let searches = RateLimitLayer::remote(closed().only(|head| head.uri().path() == "/search"));
+    let posts = RateLimitLayer::remote(closed().methods([Method::POST]));
+    for (method, path, expected) in [
+        (Method::GET, "/", [200, 200]),
+        (Method::GET, "/search", [503, 200]),
+        (Method::POST, "/", [200, 503]),
+    ] {
+        let answers = [&searches, &posts].map(|layer| ask(layer, request(method.clone(), path)));
+        let answers = futures_util::future::join_all(answers).await;
+        let statuses: Vec<_> = answers.iter().map(|answer| answer.status().as_u16()).collect();
+        assert_eq!(statuses, expected, "{method} {path}");
+    }
+    let by_address = Distributed::new(PeerIp::new(), "2/h".parse().unwrap(), Failing);
+    let by_address = by_address.on_failure(OnStoreFailure::Closed).allow(["10.0.0.0/8"]);
+    let layer = RateLimitLayer::remote(by_address.unwrap());
+    for (peer, expected) in [("10.1.2.3", 200), ("192.0.2.1", 503)] {
+        let answer = layer.layer(service_fn(ok)).oneshot(from(peer)).await.unwrap();
+        assert_eq!(answer.status(), expected, "{peer}");
+    }
+}
+
+#[tokio::test]
+async fn store_limits_are_announced_as_local_ones() {
+    let hourly = || {
+        let builder = SharedMeter::<MemoryStore>::builder("api", "1/h".parse().unwrap());
+        let meter = builder.build(MemoryStore::new()).unwrap();
+        Distributed::new(
+            HeaderKey::new(HeaderName::from_static("x-user")),
+            "1/h".parse().unwrap(),
+            meter,
+        )
+    };
+    let bytes = hourly().unit("content-bytes").cost(content_length);
+    let bytes = RateLimitLayer::remote(bytes);
+    for (length, expected) in [(1, 200), (1, 429), (2, 413)] {
+        let mut request = of("alice");
+        request.headers_mut().insert(CONTENT_LENGTH, length.into());
+        let answer = ask(&bytes, request).await;
+        assert_eq!(answer.status(), expected);
+        let policy = field(answer.headers(), "ratelimit-policy");
+        // A store does not report how a key stands to a request that never conforms.
+        let is_announced = policy == r#""default";q=1;qu="content-bytes";w=3600"#;
+        assert_eq!(is_announced, expected != 413, "{policy}");
+    }
+    let quiet = RateLimitLayer::remote(hourly().quiet());
+    assert!(!ask(&quiet, of("alice")).await.headers().contains_key("ratelimit"));
+    let denied = ask(&quiet, of("alice")).await;
+    assert_eq!(denied.status(), 429);
+    assert!(denied.headers().contains_key("retry-after") && !denied.headers().contains_key("ratelimit"));
+    let body = denied.into_body().collect().await.unwrap().to_bytes();
+    assert!(body.ends_with(br#""violated-policies":[]}"#), "{body:?}");
+    let trial = RateLimitLayer::remote(hourly().dry_run().announce());
+    for _ in 0..2 {
+        let admitted = ask(&trial, of("alice")).await;
+        assert_eq!(admitted.status(), 200);
+        assert!(field(admitted.headers(), "ratelimit").starts_with("\"default\";r=0;t="));
+    }
+}
+
 /// A meter need not report how a key stands: its denial names the policy, and has no fields.
 #[tokio::test]
 async fn r15_denial_without_standing_names_its_policy() {
@@ -342,7 +411,6 @@ async fn decisions_of_a_store_are_observed() {
 
 #[test]
 fn r11_missing_keys_and_unread_proxies_warn() {
-    use ratelimit_meter_tower::PeerIp;
     let decide = |request: Request<()>, times: usize| {
         let limit = Distributed::new(PeerIp::new(), "2/h".parse().unwrap(), Failing);
         let service = RateLimitLayer::remote(limit).layer(service_fn(ok));
@@ -423,7 +491,7 @@ impl RemoteMeter for KeyLog {
 
 #[tokio::test]
 async fn keys_are_spelled_the_same_on_every_machine() {
-    use ratelimit_meter_tower::{MethodKey, PeerIp};
+    use ratelimit_meter_tower::MethodKey;
     use std::net::SocketAddr;
 
     let keys = KeyLog::default();
