@@ -7,6 +7,8 @@
 -- than before, the function is dropped and made anew. Then its grants are lost, and a call in flight at the commit may fail once. If a column has another
 -- meaning, all rows are rewritten: calls wait for the commit, and each call that waits fails once (error 42703, nothing is counted).
 --
+-- Call a function in FROM, as above: `SELECT (meter.allow(..)).*` calls it once for each of its columns, and each call counts.
+--
 -- Call each decision in a transaction of its own, READ COMMITTED. An admission locks the row of its key until the commit, and a rollback
 -- undoes the admission. Under REPEATABLE READ a lost race is error 40001: try again. A long transaction in the same database, such as pg_dump, keeps all
 -- versions of a hot key's row, and each of its calls reads them: keep hot keys in a database of their own.

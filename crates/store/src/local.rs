@@ -63,6 +63,8 @@ struct SubjectEntry<W> {
     known: Option<Known>,
     /// Renewed by each call after which more may conform than by `known`: replies to calls of an earlier generation are not remembered.
     generation: u64,
+    /// The generation of the last reset, after which cells that earlier calls drew are lost.
+    reset: u64,
     block: Option<Block>,
     usage: Usage,
     /// Single cells that wait for the call in flight.
@@ -231,9 +233,8 @@ impl<W> LocalLayer<W> {
                     };
                     deliveries.push((waiter, served));
                 }
-                // Cells that were drawn before a reset are lost.
-                let is_current = flight.generation == entry.generation;
-                if let (1.., Some(lease), true) = (left, self.settings.lease, is_current) {
+                let survives = flight.generation >= entry.reset;
+                if let (1.., Some(lease), true) = (left, self.settings.lease, survives) {
                     let block = Block {
                         cells: left,
                         drawn: reply.clock,
@@ -298,6 +299,7 @@ impl<W> LocalLayer<W> {
             entry.generation = generation;
             entry.known = None;
             if all {
+                entry.reset = generation;
                 entry.block = None;
             }
         }
@@ -400,6 +402,7 @@ impl<W> SubjectEntry<W> {
             hash,
             known: None,
             generation,
+            reset: generation,
             block: None,
             usage: Usage::default(),
             queue: VecDeque::new(),
@@ -528,6 +531,34 @@ mod tests {
             )
         };
         assert!((0..700).all(is_denied));
+    }
+
+    /// Cells are given back while a call that draws a block is on its way.
+    #[test]
+    fn reset_alone_loses_cells_being_drawn() {
+        for (is_reset, is_lost) in [(false, false), (true, true)] {
+            let (terms, mut local) = local(16);
+            local.settings.remember = Duration::ZERO;
+            local.settings.lease = Some(LeaseSettings::kept_for(SECOND));
+            local.settings.block = 100;
+            let (mut now, millisecond) = (Instant::now(), SECOND / 1000);
+            for (verb, cells) in [(Verb::Check, 1), (Verb::Lease { at_most: 5 }, 5)] {
+                assert!(matches!(local.arrive("hot", 1, now, || Ok(0)), Ok(Arrival::Fly(0))));
+                let flight = local.depart(&terms, "hot", VecDeque::from([0]), false, now);
+                assert_eq!(flight.verb, verb);
+                if cells > 1 {
+                    local.forget("hot", is_reset);
+                }
+                let reply = Reply {
+                    cells: Some(cells),
+                    ..denial()
+                };
+                local.land(&terms.limits, "hot", flight, Ok((reply, now)), now + millisecond);
+                now += millisecond;
+            }
+            let is_leased = matches!(local.arrive("hot", 1, now, || Ok(0)), Ok(Arrival::Leased(_)));
+            assert_eq!(is_leased, !is_lost, "reset: {is_reset}");
+        }
     }
 
     #[test]

@@ -274,11 +274,11 @@ fn store_follows_its_name_from_a_vanished_server() {
 #[test]
 fn store_outlives_the_runtime_of_its_first_call() {
     let Some(server) = Server::start(&[]) else { return };
-    let builder = SharedMeter::builder("m", "10/d".parse().unwrap()).deadline(Duration::from_millis(100));
+    let builder = SharedMeter::builder("m", "10/d".parse().unwrap()).deadline(Duration::from_secs(10));
     let meter = builder.build(RedisStore::open(&server.url()).unwrap()).unwrap();
     for _ in 0..3 {
         let runtime = runtime();
-        assert!(wait_for(|| runtime.block_on(meter.check("k")).is_ok()));
+        assert!(runtime.block_on(meter.check("k")).unwrap().is_admitted());
     }
 }
 
