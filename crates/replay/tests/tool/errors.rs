@@ -517,7 +517,15 @@ fn advised_commands_read_their_files() {
                 11,05/20/24,00:00:18,Renew,203.0.113.7,h1,AABBCCDDEEFF\r\n10,05/20/24,00:00:19,Assign,203.0.113.8,h2,AABBCCDDEE00\r\n";
     let game = "[00:00:18] [Server thread/INFO]: Steve[/203.0.113.7:50000] logged in\n\
                 [00:00:19] [Server thread/INFO]: Alex[/203.0.113.8:50000] logged in\n";
-    for (name, content, command) in [("dhcp.log", dhcp, "sed -n"), ("game.log", game, "sed -E")] {
+    let names = "2024-05-20T00:00:18+00:00 h dnsmasq[9]: query[A] a.example from 203.0.113.7\n\
+                 2024-05-20T00:00:18+00:00 h dnsmasq[9]: forwarded a.example to 198.51.100.1\n\
+                 2024-05-20T00:00:18+00:00 h dnsmasq[9]: query[AAAA] a.example from 2001:db8::1\n\
+                 2024-05-20T00:00:18+00:00 h dnsmasq[9]: reply a.example is 198.51.100.2\n";
+    for (name, content, command) in [
+        ("dhcp.log", dhcp, "sed -n"),
+        ("game.log", game, "sed -E"),
+        ("dns.log", names, "grep"),
+    ] {
         let path = file(name, content);
         let printed = complaint(&["--limit", "1/s", &path]);
         let (_, advised) = printed.split_once(command).expect("a command");
