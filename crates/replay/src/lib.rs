@@ -165,7 +165,7 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
         let staged = Staged::new(path, text.as_bytes());
         files.push((*path, staged.map_err(|source| Error::write_file(path, source))?));
     }
-    tell_aside(&trace, err);
+    quote_bad_lines(&trace, err);
     write(out, printed.as_bytes())?;
     for (path, file) in files {
         file.put().map_err(|source| Error::write_file(path, source))?;
@@ -383,7 +383,7 @@ fn watch(
 }
 
 /// Quotes the first few bad lines, and names empty inputs. If nothing reads `err`, the report still counts them.
-fn tell_aside(trace: &Trace, err: &mut impl Write) {
+fn quote_bad_lines(trace: &Trace, err: &mut impl Write) {
     for quoted in trace.bad.quoted() {
         let _ = writeln!(err, "{}", text::one_line(quoted));
     }

@@ -257,6 +257,6 @@ fn every_target_has_comments_and_no_long_line() {
 #[test]
 fn limits_of_a_file_are_not_emitted() {
     let rows = crate::limit::RuleFile::parse("plans.csv", "a,1/s", crate::limit::AlgorithmName::Gcra).expect("a row");
-    let told = render(&LimitSpec::per_key(rows), None, Software::Nginx).expect_err("many limits");
-    assert!(told.to_string().contains("--chosen"), "{told}");
+    let error = render(&LimitSpec::per_key(rows), None, Software::Nginx).expect_err("many limits");
+    assert!(error.to_string().contains("--chosen"), "{error}");
 }

@@ -210,8 +210,8 @@ mod tests {
             ("\"a,1/s", "plans.csv:1: expected KEY,LIMIT"),
             ("\"x y\" z 1/s", "plans.csv:1: expected KEY,LIMIT"),
         ] {
-            let told = parse(text).expect_err("bad rows");
-            assert!(told.starts_with(expected), "{told}");
+            let error = parse(text).expect_err("bad rows");
+            assert!(error.starts_with(expected), "{error}");
         }
     }
 }

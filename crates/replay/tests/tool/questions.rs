@@ -75,8 +75,8 @@ fn spread_denials_have_their_new_times() {
 fn limits_of_a_file_apply_by_key() {
     let log = file("per-key.log", log());
     let limits = file("limits.csv", "key,limit\n192.0.2.1,fixed:4/s\n*,unlimited\n");
-    let told = report(&["--limits", &limits, "--limit", "10/s", "--format", "json", &log]);
-    let json: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    let printed = report(&["--limits", &limits, "--limit", "10/s", "--format", "json", &log]);
+    let json: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
     let denied: Vec<_> = json["limits"]
         .as_array()
         .expect("limits")
@@ -108,10 +108,10 @@ fn configuration_is_printed_alone_or_after_the_report() {
     let arguments = [
         "--limit", "10/s", "--limit", "5/s", "--chosen", "5/s", "--by", "path", "--emit", "haproxy", &log,
     ];
-    let told = report(&arguments);
+    let printed = report(&arguments);
     assert!(
-        told.contains("\n# 5/s for HAProxy") && told.contains("track-sc0 path "),
-        "{told}"
+        printed.contains("\n# 5/s for HAProxy") && printed.contains("track-sc0 path "),
+        "{printed}"
     );
     let json = report(&["--limit", "10/s", "--emit", "rust", "--format", "json", &log]);
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
@@ -121,8 +121,8 @@ fn configuration_is_printed_alone_or_after_the_report() {
             .is_some_and(|text| text.contains("\"10/s\".parse")),
         "{json}"
     );
-    let told = complaint(&["--limit", "10/s", "--chosen", "3/s", "--emit", "rust"]);
-    assert_eq!(told, "--chosen `3/s` is none of the limits: 10/s");
+    let printed = complaint(&["--limit", "10/s", "--chosen", "3/s", "--emit", "rust"]);
+    assert_eq!(printed, "--chosen `3/s` is none of the limits: 10/s");
     assert!(complaint(&["--limit", "10/s", "--emit", "apache"]).contains("nginx, envoy, haproxy, traefik, rust"));
 }
 
