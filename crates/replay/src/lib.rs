@@ -40,7 +40,7 @@ pub mod trace;
 mod verdict;
 
 use std::collections::HashSet;
-use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::process;
 use std::time::{Duration, Instant};
@@ -116,9 +116,9 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
     let (trace, outcomes) = if cli.asking.follow {
         // A JSON report is the only thing on its output.
         if cli.prints_json() {
-            watch(cli, &limits, err, io::stderr().is_terminal(), look)?
+            watch(cli, &limits, err, can_redraw(&io::stderr()), look)?
         } else {
-            watch(cli, &limits, out, io::stdout().is_terminal(), look)?
+            watch(cli, &limits, out, can_redraw(&io::stdout()), look)?
         }
     } else {
         analyse(cli, &limits, progress, look)?
@@ -380,6 +380,11 @@ fn watch(
     let trace = stream.finish()?;
     let outcomes = bounds.outcomes(&trace.keys, cli.top);
     Ok((trace, outcomes))
+}
+
+/// Returns whether the output is a terminal that has a cursor to move.
+fn can_redraw(output: &impl IsTerminal) -> bool {
+    output.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Quotes the first few bad lines, and names empty inputs. If nothing reads `err`, the report still counts them.
