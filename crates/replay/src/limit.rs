@@ -177,7 +177,7 @@ impl LimitSpec {
         Self(LimitKind::PerKey(Rc::new(rows)))
     }
 
-    /// Returns a notice if this is a file of limits with keys or plans that are none of `names`; see [`RuleFile::notice_of_unmet`].
+    /// Returns the notice of [`RuleFile::notice_of_unmet`] if this is a file of limits.
     pub(crate) fn notice_of_unmet(&self, names: &Keys, called: &str, anonymise: bool) -> Option<String> {
         match &self.0 {
             LimitKind::PerKey(rows) => rows.notice_of_unmet(names, called, anonymise),

@@ -280,7 +280,7 @@ struct Stamp {
     /// The expression that matches it, as a group.
     group: String,
     is_number: bool,
-    /// Whether the line begins with blanks.
+    /// True if the line begins with blanks.
     is_indented: bool,
 }
 

@@ -118,7 +118,7 @@ impl RuleFile {
         self.rows.get(key).copied().unwrap_or(self.others)
     }
 
-    /// Returns a notice if some rows have a key or a plan that is none of `names`. It quotes one of these unless `anonymise` is set.
+    /// Returns a notice if `names` lacks the keys or plans of some rows. It quotes one of these unless `anonymise` is set.
     pub(crate) fn notice_of_unmet(&self, names: &Keys, called: &str, anonymise: bool) -> Option<String> {
         let unmet = || self.rows.keys().filter(|name| !names.has(name));
         let first = unmet().min()?;

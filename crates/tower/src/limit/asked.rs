@@ -347,7 +347,7 @@ fn all_conform(asks: &mut [LaneAsk<'_>], at: Moment) -> bool {
     rest_conforms && first.denied.is_none()
 }
 
-/// Takes from each meter in turn, up to the first that denies. Returns `true` if none does; otherwise gives back what was taken.
+/// Takes from each meter in turn, up to the first that denies. Returns `true` if none does; otherwise gives back the cells that were taken.
 fn take_in_order(asks: &mut [LaneAsk<'_>], at: Moment, detail: Detail) -> bool {
     let mut taken = 0;
     let all_taken = enforced(asks).all(|ask| {
