@@ -311,7 +311,10 @@ impl Cli {
         let mut limits: Vec<LimitSpec> = self.limits.iter().map(|text| parse(text)).collect::<Result<_, _>>()?;
         if let Some(path) = &self.asking.limits_file {
             let name = path.display().to_string();
-            let text = fs::read_to_string(path).map_err(|source| Error::read(&name, source))?;
+            let text = fs::read_to_string(path).map_err(|source| Error::ReadLimits {
+                path: name.clone(),
+                source,
+            })?;
             limits.push(LimitSpec::per_key(RuleFile::parse(&name, &text, self.algorithm)?));
         }
         if limits.is_empty() && self.demo {

@@ -301,9 +301,25 @@ fn decide_all(
             break;
         }
     }
-    let trace = stream.finish()?;
+    let trace = finish(stream, cli, limits, has_plans)?;
     let outcomes = bounds.outcomes(&trace.keys, cli.top);
     Ok((trace, outcomes))
+}
+
+/// Ends a stream, and adds a notice of the rows in a file of limits whose key or plan came in no request.
+fn finish(stream: Stream, cli: &Cli, limits: &[LimitSpec], has_plans: bool) -> Result<Trace, Error> {
+    let (names, called) = if has_plans {
+        (stream.plans(), "plan")
+    } else {
+        (stream.keys(), "key")
+    };
+    let notices = limits
+        .iter()
+        .filter_map(|limit| limit.notice_of_unmet(names, called, cli.anonymise));
+    let notices: Vec<_> = notices.collect();
+    let mut trace = stream.finish()?;
+    trace.notices.extend(notices);
+    Ok(trace)
 }
 
 /// Replays an input as it grows, and draws a table at intervals.
@@ -377,7 +393,7 @@ fn watch(
     if is_drawn_in_place {
         write(out, b"\x1b[H\x1b[2J")?;
     }
-    let trace = stream.finish()?;
+    let trace = finish(stream, cli, limits, has_plans)?;
     let outcomes = bounds.outcomes(&trace.keys, cli.top);
     Ok((trace, outcomes))
 }

@@ -31,6 +31,15 @@ fn invalid_command_line_fails_in_one_line() {
 }
 
 #[test]
+fn limit_without_quotes_is_advised_to_have_them() {
+    let advice = "put a limit of several words in quotes, as in --limit \"10/s burst 20\"";
+    for words in [["10/s", "burst", "20"], ["3/s", "every", "1s"], ["3/s", "weight", "2"]] {
+        let complaint = complaint(&["--limit", words[0], words[1], words[2]]);
+        assert!(complaint.ends_with(advice), "{words:?}: {complaint}");
+    }
+}
+
+#[test]
 fn names_of_other_things_are_no_clients() {
     let log = file("key.json", "{\"ts\":1716163218,\"key\":3,\"src\":\"a.go:5\"}\n");
     let printed = complaint(&["--limit", "1/s", &log]);

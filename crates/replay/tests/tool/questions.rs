@@ -72,6 +72,20 @@ fn spread_denials_have_their_new_times() {
 }
 
 #[test]
+fn rows_that_match_no_key_are_noted() {
+    let log = file("unmet.log", log());
+    let limits = file("unmet.csv", "192.0.2.9,1/h\n192.0.2.0/24,1/h\n192.0.2.1,unlimited\n");
+    let notices = |options: &[&str]| {
+        let told = report(&[&["--limits", &limits, "--format", "json", &log], options].concat());
+        let json: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+        json["notices"].to_string()
+    };
+    let noted = format!("2 of the keys in {limits} came in no request");
+    assert!(notices(&[]).contains(&format!("{noted}, such as `192.0.2.0/24`\"")));
+    assert!(notices(&["--anonymise"]).contains(&format!("{noted}\"")));
+}
+
+#[test]
 fn limits_of_a_file_apply_by_key() {
     let log = file("per-key.log", log());
     let limits = file("limits.csv", "key,limit\n192.0.2.1,fixed:4/s\n*,unlimited\n");
@@ -90,7 +104,12 @@ fn limits_of_a_file_apply_by_key() {
     assert!(alone.contains(&format!("limits of {limits}")), "{alone}");
     let bad = file("bad-limits.csv", "192.0.2.1,4/fortnight\n");
     assert!(complaint(&["--limits", &bad, &log]).contains("bad-limits.csv:1: --limit `4/fortnight`"));
-    assert!(complaint(&["--limits", "no-such.csv", &log]).starts_with("no-such.csv: "));
+    let missing = complaint(&["--limits", "no-such.csv", &log]);
+    assert!(missing.starts_with("--limits no-such.csv: "), "{missing}");
+    assert!(
+        missing.ends_with(": name a file of KEY,LIMIT lines, in UTF-8"),
+        "{missing}"
+    );
     let twice = complaint(&["--limits", &limits, "--denied", &limits, &log]);
     assert!(
         twice.ends_with("is named twice, and it would be overwritten: name another output"),
