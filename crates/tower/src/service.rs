@@ -91,7 +91,7 @@ where
                 .report_admitted(&plain.ask(None, standing), &Head::of(&request));
             Then::Announce(self.layer.announce_plain(&plain, standing))
         } else {
-            // Lent at another place: a request that code out of line has a reference to can only be passed on as a copy.
+            // A request of which code out of line has a reference can only be passed on as a copy. So that code gets another place.
             let mut lent = request;
             match self.layer.decided_by_list(&mut lent) {
                 Ok(then) => {
