@@ -25,8 +25,8 @@ use crate::time::{self, Instant};
 /// ([`Exponential`](crate::Exponential) has a window law of its own. Where cells are given back, law 1 counts the cells admitted less the cells
 /// refunded.)
 ///
-/// If cells come in ticks ([`Quota::refill_every`](crate::Quota::refill_every)), a meter decides at the time of the latest tick. Law 1 is then
-/// B + R * (v + interval), the exact bucket of law 3 is filled only at ticks, and the instant of law 4 is a tick.
+/// If cells come in ticks ([`Quota::refill_every`](crate::Quota::refill_every)), a meter decides at the time of the latest tick. The bound of law 1
+/// is then B + R * (v + interval). The exact bucket of law 3 is filled only at ticks, and the instant of law 4 is a tick.
 ///
 /// (Law 6 is in [`MultiDecider`], and law 9 binds the constructors.) Laws 3 and 4 hold up to 20 years after the meter was made. After that, more
 /// cells may be denied, never fewer. One cell admitted at a wrong instant far in the future blocks a meter until then.

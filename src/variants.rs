@@ -76,15 +76,15 @@ impl<A: Algorithm, C: Clock> Meter<A, C> {
 /// A decision is lock-free, as with a plain meter. A handle keeps the limit that held when the handle was made. While that limit holds, an admission
 /// by [`check`](Meter::check) takes 36 ns on an Intel Xeon, and a plain meter's takes 24. A denial takes 34 ns instead of 10.
 ///
-/// After the quota was set, an older handle detects the change on each decision and reads the current limit through a shared pointer: 14 to 20 ns more.
-/// A new clone holds the current limit again. So a thread that lives long may replace its handle by a clone of the handle from time to time. See
+/// After the quota was set, an older handle reads the current limit through a shared pointer: 16 to 20 ns more for each decision. A new clone holds
+/// the current limit again. So a thread that lives long may replace its handle by a clone of the handle from time to time. See
 /// [benchmarks](crate::docs::benchmarks).
 ///
 /// # State across a change of quota
 ///
 /// [`set_quota`](Self::set_quota) takes place at one instant, in one order with all decisions. At that instant:
 ///
-/// - Available cells stay available, capped at the new burst. They are counted in the unit that both quotas count, so a meter of weight 1 with 10
+/// - Available cells stay available, capped at the new burst. They are counted in the unit that both quotas count. So a meter of weight 1 with 10
 ///   cells left has 5 left with weight 2.
 /// - A change never makes a burst. If 10 cells are available, raising the burst from 10 to 100 leaves 10, and the other 90 come at the new rate.
 /// - A debt stays the debt of the same number of cells, and drains at the new rate.
@@ -127,8 +127,8 @@ pub type Adjustable<M = GCRA> =
 impl<A: Algorithm, C: Clock> Meter<A, C, Swappable<A>> {
     /// Sets the quota now, for all clones at once, and returns how many cells of a debt could not be kept.
     ///
-    /// That number is 0, except for a debt that at the new rate would reach past the end of the meter's time line, as with [`charge`](Self::charge).
-    /// It is counted in the unit of the quota. Available cells stay available, see [above](Self). Setting the same quota again changes nothing.
+    /// As with [`charge`](Self::charge), that number is 0, except for a debt that at the new rate would reach past the end of the time line. It is
+    /// counted in the unit of the quota. Available cells stay available, see [above](Self). Setting the same quota again changes nothing.
     ///
     /// Calls wait for each other, but no decision waits for them. A decision in another thread either comes before the change, or is made again by
     /// the new quota. Allocates.

@@ -31,7 +31,7 @@ use core::time::Duration;
 ///
 /// The laws of [`Decider`](crate::Decider), with these differences:
 ///
-/// - Instead of law 1, every window of length v admits at most k^-1 + L * v / p cells, where k^-1 = 1 / (1 - e^(-1/L)) is half a cell above L.
+/// - Instead of law 1, every window of length v admits at most k^-1 + L * v / p cells. Here k^-1 = 1 / (1 - e^(-1/L)), half a cell above L.
 /// - Law 3 holds for single cells.
 ///
 /// A decision is exact up to one unit of its word, to the strict side. For periods below weeks, a nanosecond has 12 to 16 units; for longer periods it
@@ -43,9 +43,8 @@ use core::time::Duration;
 ///
 /// # Batches
 ///
-/// n cells are n impulses at one instant. A client that always asks for n gets n / -ln(1 - n k) cells in a period. Of a limit of 100, it gets 95.4
-/// with batches of 10, 87.4 with batches of 25, 72.7 with batches of 50, and 18.9 with batches of 100. For batches that are large relative to the
-/// limit, use GCRA.
+/// n cells are n impulses at one instant. A client that always asks for n gets n / -ln(1 - n k) cells in a period. Of a limit of 100, batches of 10,
+/// 25, 50 and 100 get 95.4, 87.4, 72.7 and 18.9. For batches that are large relative to the limit, use GCRA.
 ///
 /// # Work that costs nothing
 ///

@@ -9,8 +9,8 @@
 //! conditions are branches that are never taken.
 //!
 //! To stay behind the system clock rather than ahead, an anchor pairs a time with a count read after it. (The system clock is computed from the same
-//! counter. So this holds for counts of any length, such as 40 ns on some aarch64.) For the same reason, counts become time a
-//! little slowly: by 2^-9 (1953 ppm, 10 ns in a window), of which slewing may take 500 ppm and the error of the frequency 488.
+//! counter. So this holds for counts of any length, such as 40 ns on some aarch64.) For the same reason, counts become time a little slowly, by 2^-9
+//! (1953 ppm, 10 ns in a window). Of that, slewing may take 500 ppm and the error of the frequency 488.
 
 use core::cell::Cell;
 

@@ -97,15 +97,9 @@ impl DefaultClock {
     #[inline]
     #[must_use]
     pub fn since_epoch(self) -> u64 {
-        nanos()
+        // A thread has an anchor only if the counter is trusted. Before it sets the next anchor, it asks whether the counter is still trusted.
+        ANCHOR.with(|anchor| anchor.read(counter::read)).unwrap_or_else(sighted)
     }
-}
-
-/// Returns the time in nanoseconds since the epoch.
-#[inline]
-fn nanos() -> u64 {
-    // A thread has an anchor only if the counter is trusted. Before it sets the next anchor, it asks whether the counter is still trusted.
-    ANCHOR.with(|anchor| anchor.read(counter::read)).unwrap_or_else(sighted)
 }
 
 /// Reads the time from the system clock, and sets an anchor at it.
@@ -152,17 +146,17 @@ impl Clock for DefaultClock {
 
     #[inline]
     fn now(&self) -> Instant {
-        time::at(nanos())
+        time::at(self.since_epoch())
     }
 
     #[inline]
     fn position(&self, line: &TimeLine) -> Nanos {
-        line.position_since_epoch(nanos())
+        line.position_since_epoch(self.since_epoch())
     }
 
     #[inline]
     fn moment(&self) -> Moment {
-        Moment::SinceEpoch(nanos())
+        Moment::SinceEpoch(self.since_epoch())
     }
 
     const HAS_ANCHORS: bool = counter::EXISTS;

@@ -45,9 +45,9 @@
 //! 3. *While the intent is idle, no key becomes a resident.* A claim that was named before was settled before the intent became idle.
 //! 4. *A key has at most one slot.* By 3, if step 4 succeeds, then the key was absent from before the search until step 4. An idle intent does not
 //!    come back, because tickets do not.
-//! 5. *No resident is beyond the reach of its home.* The reach is raised between publishing and settling, with a stamp of the ticket, after a check
-//!    that the intent still stands. The reach is lowered only by a thread that saw the same idle intent twice: before it read the reach, and after it
-//!    searched. So a thread that lowers the reach and a thread that raises it expect different words.
+//! 5. *No resident is beyond the reach of its home.* The reach is raised between publishing and settling, with a stamp of the ticket. Before that, a
+//!    check shows that the intent still stands. The reach is lowered only by a thread that saw the same idle intent twice: before it read the reach,
+//!    and after it searched. So a thread that lowers the reach and a thread that raises it expect different words.
 //! 6. *A claim overwrites* a slot without an owner, an owner that was idle at the watermark, or an owner that is evicted and counted.
 //! 7. *A key begins at the idle word of the watermark or above.* The watermark is read after the search. The search acquired the exchange by which
 //!    the key lost its former slot, and with it the watermark raised before that exchange. So no time is credited twice. A key whose tier changes is

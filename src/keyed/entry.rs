@@ -96,23 +96,23 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         act(self.limits).unwrap_or_else(|Superseded| self.table.latest.act(act))
     }
 
-    /// Returns the schedule of the tier that decides, and the key's word by that schedule.
+    /// Returns the limit that decides, the key's word by that limit, and whether the key has another tier, from which an admission moves it.
     #[inline]
     fn reading<'l>(
         &self,
         limits: &'l Limits<A>,
         state: SlotState,
         at: Nanos,
-    ) -> Result<(u8, u8, &'l Schedule<A>, u64), Superseded> {
-        let (was, word) = limits.read(state)?;
-        let tier = self.tier.unwrap_or(was);
-        let schedule = limits.schedule(tier);
-        if tier == was {
-            return Ok((was, tier, schedule, word));
+    ) -> Result<(&'l TierLimit<A>, u64, bool), Superseded> {
+        let (own, word) = limits.read(state)?;
+        let tier = self.tier.unwrap_or(own);
+        let limit = limits.of_tier(tier);
+        if tier == own {
+            return Ok((limit, word, false));
         }
         // Time that one tier has credited must not be credited again by another tier.
         let at = at.max(self.bucket.watermark());
-        Ok((was, tier, schedule, limits.schedule(was).owing(word, at, schedule)))
+        Ok((limit, limits.schedule(own).owing(word, at, &limit.schedule), true))
     }
 
     /// Decides at `at`; if that is a denial and `at` is before the watermark, decides again at the watermark.
@@ -149,8 +149,8 @@ impl<'a, A: Algorithm> Entry<'a, A> {
         if !matches!(denied, NotStored::Denied(_)) {
             return Ok(denied);
         }
-        let (was, word) = limits.read(state)?;
-        let [own, other] = [was, self.first_tier()].map(|tier| limits.schedule(tier));
+        let (own, word) = limits.read(state)?;
+        let [own, other] = [own, self.first_tier()].map(|tier| limits.schedule(tier));
         let is_denied = |ns| {
             let at = Nanos::clamped(ns);
             let decided = step(other, own.owing(word, at, other), other.drained(at));
@@ -297,11 +297,10 @@ impl<'a, A: Algorithm> Entry<'a, A> {
                     None => continue,
                 }
             };
-            let (was, tier, schedule, word) = self.reading(limits, state, at)?;
-            match self.decided(schedule, word, at, step) {
+            let (limit, word, moves) = self.reading(limits, state, at)?;
+            match self.decided(&limit.schedule, word, at, step) {
                 // The state and the id belonged together if the state has not changed.
                 Err(denied) if slot.load() == state => {
-                    let moves = tier != was;
                     return if moves {
                         self.denied_before_move(limits, state, at, step, denied).map(Err)
                     } else {
@@ -310,10 +309,10 @@ impl<'a, A: Algorithm> Entry<'a, A> {
                 }
                 Err(_) => {}
                 Ok((new, made)) => {
-                    if tier != was {
+                    if moves {
                         self.bucket.raise_watermark(at);
                     }
-                    let new = limits.form().next(state, limits.number(tier), new);
+                    let new = limits.form().next(state, limit.number, new);
                     if slot.exchange(state, new) {
                         return Ok(Ok(made));
                     }
@@ -401,8 +400,8 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
         let (schedule, word) = self.by_limits(|limits| {
             Ok(match self.state_of(limits)? {
                 Some(state) => {
-                    let (_, _, schedule, word) = self.reading(limits, state, at)?;
-                    (*schedule, word)
+                    let (limit, word, _) = self.reading(limits, state, at)?;
+                    (limit.schedule, word)
                 }
                 None => {
                     let tier = self.first_tier();
@@ -474,9 +473,9 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
     ) -> Result<(), NotStored> {
         self.by_limits(|limits| {
             if let Some(state) = self.state_of(limits)? {
-                let (was, tier, schedule, word) = self.reading(limits, state, at)?;
-                return match self.decided(schedule, word, at, &look) {
-                    Err(denied) if tier != was => {
+                let (limit, word, moves) = self.reading(limits, state, at)?;
+                return match self.decided(&limit.schedule, word, at, &look) {
+                    Err(denied) if moves => {
                         let denied = self.denied_before_move(limits, state, at, &look, denied);
                         denied.map(Err)
                     }

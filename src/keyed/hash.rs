@@ -341,8 +341,8 @@ pub(super) const LINES: usize = if cfg!(any(ratelimit_meter_loom, ratelimit_mete
 
 /// The hash by which a table knows a key: 64 bits, nearly random.
 ///
-/// The upper bits choose the bucket. The lower 48 bits are the id that a slot holds. Of the id, the lower 32 bits choose the home line, and the upper
-/// 16 choose the slot of that line at which a search begins.
+/// The upper bits choose the bucket. The lower 48 bits are the id that a slot holds. Of the id, the lower 32 bits choose the home line. The upper 16
+/// choose the slot of that line at which a search begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct KeyHash(pub(super) u64);
 

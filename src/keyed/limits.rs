@@ -20,7 +20,6 @@ use crate::schedule::Schedule;
 use crate::units::{Nanos, Volume};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 #[cfg(ratelimit_meter_loom)]
 use std::sync::PoisonError;
 
@@ -33,7 +32,7 @@ pub(super) struct Superseded;
 pub(super) struct TierLimit<A> {
     pub(super) schedule: Schedule<A>,
     /// The number of this limit in states.
-    number: u8,
+    pub(super) number: u8,
     /// The states of the residents that this limit decides.
     pub(super) states: LimitStates,
     /// The time from which this limit holds.
@@ -47,8 +46,6 @@ pub(super) struct TierLimit<A> {
 struct Former<A> {
     limit: TierLimit<A>,
     tier: u8,
-    /// The time at which the quota changed.
-    since: Nanos,
 }
 
 #[derive(Debug)]
@@ -74,35 +71,34 @@ impl<A: Algorithm> TierLimit<A> {
         self.schedule.drained(at).0.max(self.floor)
     }
 
-    /// Converts `word` to the schedule `next`, which holds from `at` on. Keeps the available cells, and as much of the debt as fits.
-    fn carried(&self, word: u64, next: &Schedule<A>, at: Nanos) -> u64 {
-        let (drained, next_drained) = (self.schedule.drained(at), next.drained(at));
-        let part = self.schedule.credited_too_much(self.since, at);
-        let algorithm = &self.schedule.algorithm;
-        algorithm.carry(word, drained, part, &next.algorithm, next_drained).0
+    /// Converts `word` to the limit `next` at the time from which `next` holds. Keeps the available cells, and as much of the debt as fits.
+    fn carried(&self, word: u64, next: &Self) -> u64 {
+        let (schedule, at) = (&self.schedule, next.since);
+        let (drained, next_drained) = (schedule.drained(at), next.schedule.drained(at));
+        let part = schedule.credited_too_much(self.since, at);
+        let next = &next.schedule.algorithm;
+        schedule.algorithm.carry(word, drained, part, next, next_drained).0
     }
 }
 
 impl<A: Algorithm> Limits<A> {
     /// Returns the limits of the tiers' schedules, whose words must fit `form`.
     pub(super) fn new(schedules: &[Schedule<A>], form: Form, when_full: WhenFull) -> Option<Self> {
-        let limits = schedules.iter().zip(0..).map(|(schedule, number)| TierLimit {
+        let mut limits = schedules.iter().zip(0..).map(|(schedule, number)| TierLimit {
             schedule: *schedule,
             number,
             states: form.decided_by(number),
             since: Nanos::BEGINNING,
             floor: 0,
         });
-        let mut limits: Vec<_> = limits.collect();
-        let first = *limits.first()?;
-        limits.remove(0);
+        let (first, more) = (limits.next()?, limits.collect());
         let mut tiers = [None; MOST_LIMITS];
         for (tier, place) in (0..).zip(tiers.iter_mut().take(schedules.len())) {
             *place = Some(tier);
         }
         Some(Self {
             first,
-            more: limits.into_boxed_slice(),
+            more,
             former: None,
             form,
             tiers,
@@ -165,8 +161,8 @@ impl<A: Algorithm> Limits<A> {
 
     #[cold]
     fn read_former(&self, state: SlotState) -> Result<(u8, u64), Superseded> {
-        let former = self.former_with(self.form.limit(state))?;
-        Ok((former.tier, self.carried(former, self.form.word(state))))
+        let Former { limit, tier } = self.former_with(self.form.limit(state))?;
+        Ok((*tier, limit.carried(self.form.word(state), self.of_tier(*tier))))
     }
 
     /// Returns the former limit if it has that number and keys may still have it. Any other number belongs to later limits.
@@ -190,13 +186,8 @@ impl<A: Algorithm> Limits<A> {
 
     /// Returns the time of the last change of a tier's quota.
     pub(super) fn since(&self) -> Nanos {
-        self.former.as_ref().map_or(Nanos::BEGINNING, |former| former.since)
-    }
-
-    /// Converts `word` from a tier's former limit to its present one, keeping the cells that were available when the quota changed.
-    fn carried(&self, former: &Former<A>, word: u64) -> u64 {
-        let next = self.schedule(former.tier);
-        former.limit.carried(word, next, former.since)
+        let former = self.former.as_ref();
+        former.map_or(Nanos::BEGINNING, |former| self.of_tier(former.tier).since)
     }
 
     /// Returns the word of a key of `tier` that becomes idle exactly at `at`.
@@ -245,15 +236,14 @@ impl<A: Algorithm> Limits<A> {
         let number = (0..)
             .take(self.form.limits())
             .find(|&number| self.tiers[usize::from(number)].is_none())?;
-        let idle = former.idle_word(at);
-        let floor = former.carried(idle, &schedule, at);
-        let limit = TierLimit {
+        let mut limit = TierLimit {
             schedule,
             number,
             states: self.form.decided_by(number),
             since: at,
-            floor,
+            floor: 0,
         };
+        limit.floor = former.carried(former.idle_word(at), &limit);
         let mut tiers = self.tiers;
         tiers[usize::from(former.number)] = None;
         tiers[usize::from(number)] = Some(tier);
@@ -265,11 +255,7 @@ impl<A: Algorithm> Limits<A> {
         Some(Self {
             first,
             more,
-            former: Some(Former {
-                limit: former,
-                tier,
-                since: at,
-            }),
+            former: Some(Former { limit: former, tier }),
             form: self.form,
             tiers,
             superseded: AtomicBool::new(false),

@@ -92,8 +92,8 @@ pub enum WhenFull {
 /// [`WhenFull`] applies.
 ///
 /// A key may take any of the 508 slots of a bucket of 8 KiB. The search for a key begins at one of them and usually ends in the same cache line. A
-/// table takes 20 bytes for each key of its capacity, and at least 8 KiB. A table of up to 192 KiB fits a core's own cache. It is built
-/// with room for 1.5 times the keys that were asked for, so that more keys are in the slot where their search begins.
+/// table takes 20 bytes for each key of its capacity, and at least 8 KiB. A table of up to 192 KiB fits a core's own cache. Such a table has room for
+/// 1.5 times its keys, so that more keys are in the slot where their search begins.
 ///
 /// (An [`Exponential`](crate::Exponential) is idle 32 periods after its last cell.)
 ///

@@ -301,8 +301,8 @@ impl Debtor {
 impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     /// Returns the number by which the table identifies `key`, as [`top`](Self::top) reports it.
     ///
-    /// A table keeps no keys, only parts of their hashes. In a table of b buckets (one for every 415 keys), two keys have the same number, and share a
-    /// slot, with a probability of 2^-48 / b.
+    /// A table keeps no keys, only parts of their hashes. A table has a bucket for every 415 keys. With b buckets, two keys have the same number, and
+    /// share a slot, with a probability of 2^-48 / b.
     #[must_use]
     pub fn id<Q: Hash + ?Sized>(&self, key: &Q) -> u64
     where

@@ -17,8 +17,8 @@ use core::time::Duration;
 ///
 /// # Law
 ///
-/// The time to act is a whole nanosecond, rounded up, while cells are counted exactly. So in every window of length v, the cells whose time to act
-/// lies in the window are at most B + R (v + 1 ns), for burst B and rate R. At 2^32 cells a second, that is up to five cells in one nanosecond.
+/// The time to act is a whole nanosecond, rounded up, while cells are counted exactly. Let B be the burst and R the rate. In every window of length
+/// v, at most B + R (v + 1 ns) cells have their time to act. At 2^32 cells a second, that is up to five cells in one nanosecond.
 ///
 /// If the quota of an [`Adjustable`](crate::Adjustable) is set, earlier reservations keep their times, as in Go, and their cells drain at the new rate.
 /// So a window after the change may also have the cells of the reservations that were made before the change and act in the window.

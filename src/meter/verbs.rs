@@ -262,8 +262,8 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
 
     /// Gives back `n` cells now, but no more than makes the meter idle: cells that have already drained are not given back twice.
     ///
-    /// Law 1 of [`Decider`](crate::Decider) then holds for the cells admitted less those given back in the window, if timestamps do not go back
-    /// across the refund. Cells that are given back at an earlier time make room for a later window too.
+    /// Law 1 of [`Decider`](crate::Decider) then counts net cells: those admitted in the window, less those given back. It needs timestamps that do
+    /// not go back across the refund. Cells that are given back at an earlier time make room for a later window too.
     ///
     /// ```
     /// use ratelimit_meter::{GCRA, Quota};

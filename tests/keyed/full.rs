@@ -1,7 +1,8 @@
 //! Many keys and few slots, against an exact bucket for each key: except for events in the statistics, each key decides as if it had a slot. And keys
 //! that a poor hash throws together.
 
-use crate::support::keyed::{BALLAST, BUCKET_SLOTS, POLICIES, Poor, SLOTS, builder, few_slots};
+use crate::support::clock::Behind;
+use crate::support::keyed::{BALLAST, BUCKET_SLOTS, POLICIES, Poor, SLOTS, builder, few_slots, fitting};
 use crate::support::limit::Limit;
 use crate::support::oracle::{ExactBucket, Verdict};
 use crate::support::subject::{gcra, leaky_bucket};
@@ -18,12 +19,6 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 const KEYS: u64 = 100;
-
-/// Limits that a table of one tier takes.
-fn fitting(limits: impl Strategy<Value = Limit>) -> impl Strategy<Value = Limit> {
-    let limits = limits.prop_map(|limit| limit.in_words_of(62));
-    limits.prop_filter("that a slot can count", Limit::fits)
-}
 
 /// The time for which a key may seem live after it is exactly idle: two units, each at most a nanosecond.
 const LATE: i128 = 3;
@@ -428,28 +423,12 @@ fn evicting_a_just_idle_key_loses_nothing() {
     assert_eq!(keys.stats_at(then + second).forgiven, 0);
 }
 
-/// A clock that is behind by less than its lag.
-#[derive(Clone)]
-pub(crate) struct Behind(pub(crate) ManualClock);
-
-impl Clock for Behind {
-    const LAG_NS: u64 = 5000;
-
-    fn now(&self) -> Instant {
-        self.0.now() - Duration::from_micros(4)
-    }
-
-    fn now_exactly(&self) -> Instant {
-        self.0.now()
-    }
-}
-
 /// Such a denial is decided twice: by the clock, and once more at the exact time.
 #[test]
 fn a_denial_without_a_slot_is_counted_once() {
     let (clock, hour) = (ManualClock::new(), Duration::from_secs(3600));
     let like = GCRA::from_quota("1/h".parse().unwrap()).unwrap();
-    let like = like.with_clock(Behind(clock.clone()));
+    let like = like.with_clock(Behind::new(&clock, Duration::from_micros(4)));
     let keys: KeyedMeter<u64, GCRA<Behind>> = KeyedBuilder::new(like)
         .when_full(WhenFull::Deny)
         .with_capacity(1)
@@ -472,7 +451,7 @@ fn joint_denials_without_a_slot_are_counted_once() {
     let (clock, hour) = (ManualClock::new(), Duration::from_secs(3600));
     let like = |text: &str| {
         let meter = GCRA::from_quota(text.parse().unwrap()).unwrap();
-        meter.with_clock(Behind(clock.clone()))
+        meter.with_clock(Behind::new(&clock, Duration::from_micros(4)))
     };
     let (service, start) = (like("1000/s"), clock.now());
     let keys = KeyedBuilder::new(like("1/h")).when_full(WhenFull::Deny);

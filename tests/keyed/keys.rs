@@ -1,8 +1,8 @@
 //! Each key is exactly a meter of its own, as long as there is a slot for it. Also the steps that take no slot, and impossible tables.
 
-use crate::full::Behind;
+use crate::support::clock::Behind;
 use crate::support::exponential::exponential_limits;
-use crate::support::keyed::{BALLAST, BUCKET, BUCKET_SLOTS, POLICIES, buckets, builder, few_slots};
+use crate::support::keyed::{BALLAST, BUCKET, BUCKET_SLOTS, POLICIES, buckets, builder, few_slots, fitting};
 use crate::support::limit::Limit;
 use crate::support::subject::{gcra, leaky_bucket};
 use crate::support::time::{HORIZON, instant};
@@ -152,12 +152,6 @@ fn alone<A: Algorithm>(like: &Meter<A>, clock: &ManualClock) -> Own<A> {
     Own::Table(buckets(builder(like.clone(), clock, WhenFull::Deny), 1))
 }
 
-/// Limits that a table of one tier takes.
-fn fitting(limits: impl Strategy<Value = Limit>) -> impl Strategy<Value = Limit> {
-    let limits = limits.prop_map(|limit| limit.in_words_of(62));
-    limits.prop_filter("that a slot can count", Limit::fits)
-}
-
 fn none_for_want_of_a_slot(stats: &Stats) -> [u64; 3] {
     [stats.forgiven, stats.denied, stats.admitted]
 }
@@ -258,7 +252,7 @@ fn key_takes_as_a_meter_does() {
 fn lagging_take_is_denied_until_its_instant() {
     let time = ManualClock::new();
     let like = GCRA::from_quota("10/s burst 3".parse::<Quota>().unwrap()).unwrap();
-    let keys = KeyedBuilder::new(like.with_clock(Behind(time.clone())));
+    let keys = KeyedBuilder::new(like.with_clock(Behind::new(&time, Duration::from_micros(4))));
     let keys = keys.with_capacity::<u64>(1).unwrap();
     let key = keys.key(&1);
     assert_eq!(key.take(3).decision(), Ok(()));

@@ -4,13 +4,12 @@
 //! `RUSTFLAGS="--cfg ratelimit_meter_stress" cargo test -p ratelimit_meter --test keyed stress:: --target-dir target/stress`; `STRESS_ROUNDS=10`
 //! runs ten times as long.
 
+use crate::support::threads::{barrier, in_threads};
 use ratelimit_meter::keyed::{KeyHashes, KeyedBuilder, Tier, WhenFull};
 use ratelimit_meter::{GCRA, KeyedMeter, Quota};
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-const THREADS: u64 = 4;
 const SLOTS: u64 = 8;
 
 fn rounds() -> u64 {
@@ -42,27 +41,13 @@ fn table(limit: &str, when_full: WhenFull, seed: u64) -> KeyedMeter<u64> {
     table
 }
 
-/// Runs the work in all threads, started at once.
-fn at_once(work: impl Fn(u64) + Sync) {
-    let barrier = Barrier::new(usize::try_from(THREADS).unwrap());
-    std::thread::scope(|scope| {
-        for thread in 0..THREADS {
-            let (barrier, work) = (&barrier, &work);
-            scope.spawn(move || {
-                barrier.wait();
-                work(thread);
-            });
-        }
-    });
-}
-
 #[test]
 fn stressed_full_table_admits_burst_or_nothing() {
     for seed in 0..20 * rounds() {
         let keys = table("5/s", WhenFull::Deny, seed);
         let now = Instant::now();
         let admitted: Vec<AtomicU64> = (0..30).map(|_| AtomicU64::new(0)).collect();
-        at_once(|thread| {
+        in_threads(|thread| {
             for step in 0..30 * 6 {
                 let key = if thread < 2 { step } else { step * 7 + thread } % 30;
                 if keys.check_at(&key, now).is_ok() {
@@ -83,9 +68,9 @@ fn stressed_full_table_admits_burst_or_nothing() {
 fn new_keys_of_each_phase_admit_one_burst() {
     let keys = table("3/s", WhenFull::Deny, 1);
     let start = Instant::now();
-    let barrier = Barrier::new(usize::try_from(THREADS).unwrap());
+    let barrier = barrier();
     let counts: Vec<AtomicU64> = (0..SLOTS).map(|_| AtomicU64::new(0)).collect();
-    at_once(|thread| {
+    in_threads(|thread| {
         let mut random = Random(thread);
         for phase in 0..1_000 * rounds() {
             let at = start + Duration::from_millis(1001) * u32::try_from(phase).unwrap();
@@ -121,7 +106,7 @@ fn charge_and_refund(
 ) -> (Vec<i64>, Instant) {
     let (start, ns) = (Instant::now(), AtomicU64::new(0));
     let left: Vec<AtomicI64> = (0..keys).map(|_| AtomicI64::new(0)).collect();
-    at_once(|thread| {
+    in_threads(|thread| {
         let mut random = Random(seed * 77 + thread);
         let mut held: Vec<u64> = Vec::new();
         for _ in 0..10_000 * rounds() {

@@ -3,35 +3,26 @@
 use crate::support::keyed::{BUCKET_SLOTS, SLOTS, buckets, builder, few_slots};
 use crate::support::limit::Limit;
 use crate::support::subject::{gcra, leaky_bucket};
+use crate::support::threads::{THREADS, in_threads};
 use crate::support::time::SECOND;
 use ratelimit_meter::KeyedMeter;
 use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::keyed::WhenFull;
 use ratelimit_meter::{GCRA, LeakyBucket};
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-const THREADS: u64 = 4;
 
 /// Asks for one cell of each of `keys` keys `turns` times in every thread, each in another order, all started at once. Returns the admissions of each
 /// key.
 fn storm(keys: u64, turns: u64, check: impl Fn(u64) -> bool + Sync) -> Vec<u64> {
     let admitted: Vec<AtomicU64> = (0..keys).map(|_| AtomicU64::new(0)).collect();
-    let barrier = Barrier::new(usize::try_from(THREADS).unwrap());
-    std::thread::scope(|scope| {
-        for thread in 0..THREADS {
-            let (admitted, barrier, check) = (&admitted, &barrier, &check);
-            scope.spawn(move || {
-                barrier.wait();
-                for step in 0..keys * turns {
-                    // Two threads go the same way, so that they meet at keys that are not there yet.
-                    let key = if thread < 2 { step } else { step * 7 + thread } % keys;
-                    if check(key) {
-                        admitted[usize::try_from(key).unwrap()].fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-            });
+    in_threads(|thread| {
+        for step in 0..keys * turns {
+            // Two threads go the same way, so that they meet at keys that are not there yet.
+            let key = if thread < 2 { step } else { step * 7 + thread } % keys;
+            if check(key) {
+                admitted[usize::try_from(key).unwrap()].fetch_add(1, Ordering::Relaxed);
+            }
         }
     });
     admitted.into_iter().map(AtomicU64::into_inner).collect()

@@ -4,35 +4,14 @@
 use crate::support::limit::Limit;
 use crate::support::oracle::Verdict;
 use crate::support::subject::Subject;
+use crate::support::threads::{THREADS, in_threads};
 use crate::support::time::SECOND;
 use crate::support::twin::Twin;
 use crate::support::window::Admissions;
 use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::{Decider, GCRA, LeakyBucket, MultiDecider};
 use std::fmt::Debug;
-use std::sync::Barrier;
 use std::time::{Duration, Instant};
-
-const THREADS: u32 = 4;
-
-/// Runs `work` in every thread, all started at once, and gathers the results.
-fn in_threads<T: Send>(work: impl Fn(u32) -> T + Sync) -> Vec<T> {
-    let barrier = Barrier::new(THREADS as usize);
-    std::thread::scope(|scope| {
-        let start = |thread| {
-            let (work, barrier) = (&work, &barrier);
-            scope.spawn(move || {
-                barrier.wait();
-                work(thread)
-            })
-        };
-        let threads: Vec<_> = (0..THREADS).map(start).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().expect("no panic"))
-            .collect()
-    })
-}
 
 /// Counts the single cells admitted at one instant to a caller that asks until `denials` denials, or a million times, which exceeds every burst.
 fn greedy(denials: u32, mut single: impl FnMut() -> Verdict) -> u64 {
@@ -85,7 +64,8 @@ fn racing_batches_are_taken_whole_or_not() {
     let limit = Limit::per_second(100_003);
     for meter in Subject::each(&limit) {
         let admitted = in_threads(|thread| {
-            let sizes = (0..1_000_000).map(|turn: u32| 1 + (turn + thread) % 7);
+            let small = u32::try_from(thread).expect("small");
+            let sizes = (0..1_000_000).map(|turn| 1 + (turn + small) % 7);
             let (mut cells, mut denied) = (0, 0);
             for n in sizes {
                 match meter.batch(n, 0) {

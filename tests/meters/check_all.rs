@@ -1,8 +1,10 @@
 //! Several meters, all or nothing: each decides as if alone, and none counts a request that another denies.
 
+use crate::support::clock::Behind;
 use crate::support::limit::Limit;
 use crate::support::oracle::{ExactBucket, Verdict};
 use crate::support::subject::{gcra, leaky_bucket};
+use crate::support::threads::in_threads;
 use crate::support::time::{HORIZON, instant, since};
 use crate::support::traffic::{batch, spread, whole_limits};
 use proptest::prelude::*;
@@ -12,7 +14,6 @@ use ratelimit_meter::{
     AllDenied, Checkable, Exponential, GCRA, LeakyBucket, Meter, NegativeMultiDecision, Quota, check_all, check_all_at,
     take_all_at,
 };
-use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 fn of<A: Algorithm>(text: &str) -> Meter<A> {
@@ -203,32 +204,13 @@ fn empty_requests_conform() {
     assert_eq!(check_all_at(&[(&meter, 0)], now), Ok(()));
 }
 
-/// Reads less than the time by so much.
-#[derive(Clone)]
-struct Behind {
-    time: ManualClock,
-    by: Duration,
-}
-
-impl Clock for Behind {
-    const LAG_NS: u64 = 5000;
-
-    fn now(&self) -> Instant {
-        self.time.now() - self.by
-    }
-
-    fn now_exactly(&self) -> Instant {
-        self.time.now()
-    }
-}
-
 #[test]
 fn a_lagging_clock_admits_at_the_reported_instant() {
     let ns = Duration::from_nanos(1);
     let lags = [0, 1, 4999, 5000].map(Duration::from_nanos);
     for (by, strict) in lags.into_iter().flat_map(|by| [(by, false), (by, true)]) {
         let time = ManualClock::new();
-        let clock = Behind { time: time.clone(), by };
+        let clock = Behind::new(&time, by);
         let (first, second): (GCRA, Exponential) = (of("10/s"), of("5/s"));
         let second = if strict { second.strict() } else { second };
         let (first, second) = (first.with_clock(clock.clone()), second.with_clock(clock));
@@ -251,10 +233,7 @@ fn a_lagging_clock_admits_at_the_reported_instant() {
 /// the denial would count as a third cell.
 #[test]
 fn strict_average_counts_no_denial_of_the_lag() {
-    let clock = Behind {
-        time: ManualClock::new(),
-        by: Duration::from_nanos(4000),
-    };
+    let clock = Behind::new(&ManualClock::new(), Duration::from_micros(4));
     let strict: Exponential = of("1000000/s");
     let strict = strict.strict().with_clock(clock.clone());
     assert!(strict.check_n_at(999_999, clock.now()).is_ok());
@@ -301,10 +280,9 @@ fn threads_lose_and_win_no_cell() {
     for round in 0..50 {
         let (one, other): (GCRA, LeakyBucket) = (of("3000/h"), of("3000/h"));
         let strict: Exponential = of("1000000/h");
-        let (now, barrier) = (Instant::now(), Barrier::new(4));
-        let work = |thread: usize| {
+        let now = Instant::now();
+        let told = in_threads(|thread| {
             let mut admitted = 0;
-            barrier.wait();
             for turn in 0..800 {
                 let n = 1 + (turn + round) % 3;
                 let forth: [(&dyn Checkable, u32); 3] = [(&one, n), (&strict, 1), (&other, n)];
@@ -314,10 +292,6 @@ fn threads_lose_and_win_no_cell() {
                 admitted += u32::from(is_admitted) * n;
             }
             admitted
-        };
-        let told = std::thread::scope(|scope| {
-            let threads = [0, 1, 2, 3].map(|thread| scope.spawn(move || work(thread)));
-            threads.map(|thread| thread.join().expect("no panic"))
         });
         let admitted: u32 = told.iter().sum();
         assert_eq!([remaining(&one, now), remaining(&other, now)], [3000 - admitted; 2]);

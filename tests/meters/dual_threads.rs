@@ -6,38 +6,17 @@ use crate::support::exponential::Seeded;
 use crate::support::limit::Limit;
 use crate::support::oracle::{ExactBucket, Verdict};
 use crate::support::subject::quota;
+use crate::support::threads::{barrier, in_threads};
 use crate::support::time::{SECOND, instant};
 use crate::support::twin::TwinPair;
 use crate::support::window::Admissions;
 use ratelimit_meter::{Dual, DualQuota, GCRA, LeakyBucket};
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-
-const THREADS: u64 = 4;
 
 fn pair(limits: [Limit; 2]) -> Dual<GCRA, LeakyBucket> {
     let [first, second] = limits.map(|limit| quota(&limit));
     Dual::from_quota(DualQuota::new(first, second)).expect("a limit")
-}
-
-/// Runs `work` in every thread, all started at once, and gathers the results.
-fn in_threads<T: Send>(work: impl Fn(u64) -> T + Sync) -> Vec<T> {
-    let barrier = Barrier::new(usize::try_from(THREADS).expect("a few"));
-    std::thread::scope(|scope| {
-        let start = |thread| {
-            let (work, barrier) = (&work, &barrier);
-            scope.spawn(move || {
-                barrier.wait();
-                work(thread)
-            })
-        };
-        let threads: Vec<_> = (0..THREADS).map(start).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().expect("no panic"))
-            .collect()
-    })
 }
 
 /// Counts the admissions until three denials.
@@ -83,7 +62,7 @@ fn verbs_in_threads_keep_every_cell_exact() {
         Limit::per_second(1_000_000).burst(900),
         Limit::per_second(700_000).burst(1100),
     ];
-    let (pair, origin, barrier) = (pair(limits), Instant::now(), Barrier::new(4));
+    let (pair, origin, barrier) = (pair(limits), Instant::now(), barrier());
     let done = in_threads(|thread| {
         let (mut chance, mut records) = (Seeded(thread), limits.map(Admissions::new));
         let mut admitted = Vec::new();

@@ -4,6 +4,7 @@
 #[path = "../../examples/mark_packets/capture.rs"]
 mod capture;
 
+use crate::support::clock::Behind;
 use crate::support::exponential::Seeded;
 use crate::support::time::instant;
 use ratelimit_meter::algorithms::InconsistentCapacity;
@@ -398,27 +399,11 @@ fn times_in_any_order_give_no_credit() {
     assert!((2000..=3000).contains(&taken), "{taken} bytes in a second");
 }
 
-/// A clock that reads 5 us less than the time.
-#[derive(Clone)]
-struct Behind(ManualClock);
-
-impl Clock for Behind {
-    const LAG_NS: u64 = 5000;
-
-    fn now(&self) -> Instant {
-        self.0.now() - Duration::from_nanos(5000)
-    }
-
-    fn now_exactly(&self) -> Instant {
-        self.0.now()
-    }
-}
-
 #[test]
 fn a_lagging_clock_marks_no_packet_worse() {
     let time = ManualClock::new();
     let marker = SingleRate::new(quota("1000000/s burst 10"), 10).expect("a marker");
-    let marker = marker.with_clock(Behind(time.clone()));
+    let marker = marker.with_clock(Behind::new(&time, Duration::from_micros(5)));
     let start = time.now() + Duration::from_secs(1);
     time.set(start);
     assert_eq!([10, 10].map(|bytes| marker.mark_at(bytes, start)), [Green, Yellow]);

@@ -1,5 +1,7 @@
 //! Creates the keyed meters under test, with hashes that are the same in every run.
 
+use super::limit::Limit;
+use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::ManualClock;
 use ratelimit_meter::keyed::{InvalidTable, KeyHashes, KeyedBuilder, WhenFull};
@@ -55,6 +57,12 @@ pub(crate) fn few_slots<A: Algorithm>(
     }
     assert_eq!(table.stats().live, BALLAST);
     table
+}
+
+/// Returns limits that a table of one tier takes.
+pub(crate) fn fitting(limits: impl Strategy<Value = Limit>) -> impl Strategy<Value = Limit> {
+    let limits = limits.prop_map(|limit| limit.in_words_of(62));
+    limits.prop_filter("that a slot can count", Limit::fits)
 }
 
 /// A poor hash: the written bytes as one number, modulo `.0`.

@@ -3,8 +3,9 @@
 use super::limit::Limit;
 use super::oracle::{ExactBucket, Verdict};
 use super::time::{instant, since};
+use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::{Clock, ManualClock};
-use ratelimit_meter::{Decider, GCRA, LeakyBucket, MultiDecider, NegativeMultiDecision, Quota};
+use ratelimit_meter::{Decider, GCRA, LeakyBucket, Meter, MultiDecider, NegativeMultiDecision, Quota};
 use std::fmt::Debug;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
@@ -46,6 +47,11 @@ pub(crate) fn gcra(limit: &Limit) -> GCRA {
 
 pub(crate) fn leaky_bucket(limit: &Limit) -> LeakyBucket {
     LeakyBucket::from_quota(quota(limit)).unwrap_or_else(|e| panic!("{limit:?}: {e}"))
+}
+
+/// Returns how many single cells conform at one instant, and takes them; at most a million.
+pub(crate) fn singles<A: Algorithm, C: Clock>(meter: &Meter<A, C>, at: Instant) -> u32 {
+    (0..1_000_000).map_while(|_| meter.check_at(at).ok()).map(|()| 1).sum()
 }
 
 impl Subject {

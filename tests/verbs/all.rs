@@ -1,6 +1,7 @@
 //! The verbs beside `check`, on every algorithm: `peek`, `take`, `check_up_to`, `status`, `reset`, and their forms that read the
 //! clock. `debt.rs` has `charge` and `refund`, `reserve.rs` reservations, `model.rs` all of them in any order.
 
+use crate::support::subject::singles;
 use crate::support::time::fixed_time;
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
@@ -21,10 +22,6 @@ macro_rules! on_each {
 const QUOTAS: [&str; 5] = ["1/s", "10/s", "7/min", "1000/ms", "30/h weight 4"];
 
 const NS: Duration = Duration::from_nanos(1);
-
-fn singles<A: Algorithm, C: Clock>(meter: &Meter<A, C>, at: Instant) -> u32 {
-    (0..1_000_000).map_while(|_| meter.check_at(at).ok()).map(|()| 1).sum()
-}
 
 /// A part of the remaining cells, repeatedly, with pauses of less than a period, so that a meter stands at any level.
 fn partly_used<A: Algorithm>(meter: &Meter<A>, now: Instant, seed: u32) -> Instant {

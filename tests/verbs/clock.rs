@@ -1,30 +1,12 @@
 //! Verbs by a clock that is behind: a caller that waited until the instant of a denial must not be denied because of the lag.
 
+use crate::support::clock::Behind;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::{Exponential, GCRA, LeakyBucket, Meter, Quota};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const NS: Duration = Duration::from_nanos(1);
-
-/// Reads up to 5 us less than the time.
-#[derive(Clone)]
-struct Behind {
-    time: ManualClock,
-    by: Duration,
-}
-
-impl Clock for Behind {
-    const LAG_NS: u64 = 5000;
-
-    fn now(&self) -> Instant {
-        self.time.now() - self.by
-    }
-
-    fn now_exactly(&self) -> Instant {
-        self.time.now()
-    }
-}
 
 type Verb<A> = fn(&Meter<A, Behind>) -> bool;
 
@@ -39,7 +21,7 @@ fn exactly_from_its_instant_on<A: Algorithm>(meter: &Meter<A>) {
         ];
         for (number, verb) in verbs.into_iter().enumerate() {
             let time = ManualClock::new();
-            let meter = meter.clone().with_clock(Behind { time: time.clone(), by });
+            let meter = meter.clone().with_clock(Behind::new(&time, by));
             let _ = meter.charge_at(12, time.now());
             let earliest = meter.peek_at(time.now()).expect_err("a debt").earliest_possible();
             time.set(earliest - NS);
@@ -63,7 +45,7 @@ fn a_strict_meter_counts_a_lagging_denial_once() {
     let time = ManualClock::new();
     let by = Duration::from_nanos(4000);
     let meter = Exponential::new(10, Duration::from_secs(1)).expect("a limit").strict();
-    let meter = meter.with_clock(Behind { time: time.clone(), by });
+    let meter = meter.with_clock(Behind::new(&time, by));
     assert_eq!(meter.check_n(10), Ok(()));
     let wait = meter.peek().expect_err("taken").wait_time_from(time.now());
     let before = meter.rate_at(time.now());
@@ -125,7 +107,7 @@ mod pairs {
         for by in [0, 1, 4999, 5000].map(Duration::from_nanos) {
             for (number, verb) in verbs.into_iter().enumerate() {
                 let time = ManualClock::new();
-                let pair = pair.clone().with_clock(Behind { time: time.clone(), by });
+                let pair = pair.clone().with_clock(Behind::new(&time, by));
                 assert_eq!(pair.charge_each_at(12, 12, time.now()), [0, 0]);
                 let Err(NegativeDualDecision::BatchNonConforming(_, denied)) = pair.peek_each_at(1, 1, time.now())
                 else {

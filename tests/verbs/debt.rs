@@ -3,7 +3,7 @@
 use crate::support::exponential::{ExactAverage, float, threshold};
 use crate::support::limit::Limit;
 use crate::support::oracle::{ExactBucket, Verdict};
-use crate::support::subject::{gcra, leaky_bucket, quota};
+use crate::support::subject::{gcra, leaky_bucket, quota, singles};
 use crate::support::time::{HORIZON, SECOND, YEAR, fixed_time, instant, since};
 use crate::support::traffic::{EXTREMES, limits, spread};
 use proptest::prelude::*;
@@ -17,10 +17,6 @@ macro_rules! on_both {
         $check(gcra(&$limit), &$limit);
         $check(leaky_bucket(&$limit), &$limit);
     }};
-}
-
-fn singles<A: Algorithm>(meter: &Meter<A>, at: Instant) -> u32 {
-    (0..100_000).map_while(|_| meter.check_at(at).ok()).map(|()| 1).sum()
 }
 
 /// When a cell conforms by the meter, and by the exact bucket.

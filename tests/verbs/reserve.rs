@@ -1,6 +1,7 @@
 //! `reserve` and `cancel`.
 
 use crate::support::exponential::ExactAverage;
+use crate::support::subject::singles;
 use crate::support::time::{SECOND, YEAR, fixed_time};
 use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
@@ -23,10 +24,6 @@ macro_rules! on_both {
 fn exponential(limit: u32, period: Duration) -> (Exponential, Instant) {
     let now = Instant::now();
     (Exponential::new(limit, period).expect("a limit"), now)
-}
-
-fn singles<A: Algorithm>(meter: &Meter<A>, at: Instant) -> u32 {
-    (0..100_000).map_while(|_| meter.check_at(at).ok()).map(|()| 1).sum()
 }
 
 #[test]

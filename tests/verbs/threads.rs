@@ -4,6 +4,7 @@ use crate::support::exponential::{Seeded, threshold};
 use crate::support::limit::Limit;
 use crate::support::oracle::ExactBucket;
 use crate::support::subject::{gcra, leaky_bucket};
+use crate::support::threads::{barrier, in_threads};
 use crate::support::time::{DAY, SECOND, instant, since};
 use crate::support::traffic::{limits, spread};
 use crate::support::verb::{
@@ -14,7 +15,6 @@ use proptest::prelude::*;
 use ratelimit_meter::algorithms::Algorithm;
 use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::{Exponential, Meter, NegativeMultiDecision};
-use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 proptest! {
@@ -71,9 +71,9 @@ fn tell<A: Algorithm, C: Clock>(meter: &Meter<A, C>, verb: Verb, n: u32, at: Ins
 #[test]
 fn all_verbs_in_threads_keep_cells_exact() {
     fn check<A: Algorithm>(meter: &Meter<A>, limit: &Limit) {
-        let (origin, barrier) = (Instant::now(), Barrier::new(4));
-        let work = |thread: u64| {
-            let (mut chance, mut net) = (Seeded(thread), NetAdmissions::new());
+        let (origin, barrier) = (Instant::now(), barrier());
+        let threads = in_threads(|thread| {
+            let (mut chance, mut net) = (Seeded(thread + 1), NetAdmissions::new());
             for round in 0..40 {
                 let (now, at) = (
                     i128::from(round) * 777_777,
@@ -102,10 +102,6 @@ fn all_verbs_in_threads_keep_cells_exact() {
                 }
             }
             net
-        };
-        let threads = std::thread::scope(|scope| {
-            let threads = [1, 2, 3, 4].map(|thread| scope.spawn(move || work(thread)));
-            threads.map(|thread| thread.join().expect("no panic"))
         });
         let mut net = threads.concat();
         net.sort_by_key(|(at, ..)| *at);
@@ -131,11 +127,10 @@ fn all_verbs_in_threads_keep_cells_exact() {
 fn exponential_verbs_in_threads_keep_cells_exact() {
     let meter = Exponential::new(1000, Duration::from_nanos(SECOND)).expect("a limit");
     for round in 0..20 {
-        let (barrier, now) = (Barrier::new(4), Instant::now());
-        let work = |thread: u64| {
+        let now = Instant::now();
+        let totals = in_threads(|thread| {
             let mut chance = Seeded(4 * round + thread);
             let mut total = 0;
-            barrier.wait();
             for _ in 0..500 {
                 let n = u32::try_from(1 + chance.below(4)).expect("small");
                 let cells = match chance.below(4) {
@@ -157,11 +152,8 @@ fn exponential_verbs_in_threads_keep_cells_exact() {
                 total += cells;
             }
             total
-        };
-        let total: u32 = std::thread::scope(|scope| {
-            let threads = [0, 1, 2, 3].map(|thread| scope.spawn(move || work(thread)));
-            threads.map(|thread| thread.join().expect("no panic")).iter().sum()
         });
+        let total: u32 = totals.iter().sum();
         let level = meter.rate_at(now) / 1000.0 * threshold(1000);
         assert!(
             (level - f64::from(total)).abs() < 1e-3,

@@ -71,8 +71,8 @@ impl Display for TestTarget {
 }
 
 impl TestTarget {
-    /// Returns the package if the target is built for it alone, in which Cargo takes less time. That needs some dependencies with other features: few for
-    /// the core, for models and for unit tests. Without a package, the dependencies are those of `cargo test --workspace --all-features`.
+    /// Returns the package if the target is built for it alone, which takes Cargo less time. It builds some dependencies with different features:
+    /// few for the core, for models and for unit tests. Without a package, the dependencies are those of `cargo test --workspace --all-features`.
     pub(crate) fn lone_package(&self) -> Option<&str> {
         let is_small = self.package == "ratelimit_meter" || self.cfg.is_some() || self.binary == "lib";
         is_small.then_some(&self.package)

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use std::{fs, io, thread};
+use std::{io, thread};
 
 /// Applies each known mutation to a copy of the workspace and expects the named test to fail there
 #[derive(Parser, Debug)]
@@ -104,9 +104,9 @@ fn apply(workspace: &Path, mutations: Vec<Mutation>, cli: &Cli) -> Result<bool, 
     let bar = ProgressBar::new(total as u64).with_style(
         ProgressStyle::with_template("{bar:40} {pos}/{len} {elapsed}, {eta} left: {msg}").expect("a valid template"),
     );
-    bar.set_message("building the shared dependencies");
+    bar.set_message("building the tests");
     let queue = MutationQueue::new(mutations);
-    let copies = copies(workspace, jobs, &queue)?;
+    let copies = copies(workspace, jobs)?;
     let report = RunReport {
         bar,
         caught: AtomicUsize::new(0),
@@ -136,22 +136,15 @@ fn apply(workspace: &Path, mutations: Vec<Mutation>, cli: &Cli) -> Result<bool, 
     Ok(problems.is_empty())
 }
 
-/// Sets up `jobs` copies of the workspace. The first copy builds the dependencies; the rest begin with its results.
-fn copies(workspace: &Path, jobs: usize, queue: &MutationQueue) -> Result<Vec<Scratch>, Box<dyn Error>> {
+/// Sets up `jobs` copies of the workspace, each with the dependencies that the workspace has built.
+fn copies(workspace: &Path, jobs: usize) -> io::Result<Vec<Scratch>> {
     let root = workspace.join("target/mutations");
-    fs::create_dir_all(&root)?;
-    let first = Scratch::set_up(workspace, &root.join("0"))?;
-    first.begin_with_workspace(workspace)?;
-    for target in queue.distinct_dependencies() {
-        first.build_dependencies(&target)?;
-    }
-    let others = (1..jobs).map(|number| {
+    let copy = |number: usize| {
         let copy = Scratch::set_up(workspace, &root.join(number.to_string()))?;
-        copy.begin_with(&first)?;
+        copy.begin_with_workspace(workspace)?;
         Ok(copy)
-    });
-    let others: io::Result<Vec<_>> = others.collect();
-    Ok([first].into_iter().chain(others?).collect())
+    };
+    (0..jobs).map(copy).collect()
 }
 
 /// Results as they come, and the problems to be explained at the end.

@@ -43,15 +43,6 @@ impl MutationQueue {
         self.0.lock().expect("no thread panics while it holds the lock")
     }
 
-    /// One target of each set of dependencies.
-    pub(crate) fn distinct_dependencies(&self) -> Vec<TestTarget> {
-        let targets = self.groups().keys().cloned().collect::<Vec<_>>();
-        let distinct = targets
-            .into_iter()
-            .map(|target| ((target.lone_package().map(str::to_owned), target.cfg.clone()), target));
-        distinct.collect::<BTreeMap<_, _>>().into_values().collect()
-    }
-
     /// Returns the next job of a copy whose last one was of target `last`.
     pub(crate) fn next(&self, last: Option<&TestTarget>) -> Option<Job> {
         let mut groups = self.groups();

@@ -103,17 +103,6 @@ impl Scratch {
         self.root.join("workspace").join(file)
     }
 
-    /// Takes over the dependencies that another copy has built, unless this one has built some.
-    pub(crate) fn begin_with(&self, other: &Self) -> io::Result<()> {
-        let (from, to) = (other.root.join("target"), self.root.join("target"));
-        if to.exists() { Ok(()) } else { copy_tree(&from, &to) }
-    }
-
-    /// Builds a target, and so its dependencies.
-    pub(crate) fn build_dependencies(&self, target: &TestTarget) -> Result<(), String> {
-        self.build(target).map(drop)
-    }
-
     /// Runs a test without a mutation.
     pub(crate) fn run(&self, target: &TestTarget, test: &str, timeout: Duration) -> io::Result<TestOutcome> {
         match self.build(target) {

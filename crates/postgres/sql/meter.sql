@@ -7,9 +7,11 @@
 -- than before, the function is dropped and made anew. Then its grants are lost, and a call in flight at the commit may fail once. If a column has another
 -- meaning, all rows are rewritten: calls wait for the commit, and each call that waits fails once (error 42703, nothing is counted).
 --
--- Call each decision in a transaction of its own, READ COMMITTED. An admission locks the row of its key until the commit, and a rollback
--- undoes the admission. Under REPEATABLE READ a lost race is error 40001: try again. A long transaction in the same database, such as pg_dump, keeps all
--- versions of a hot key's row, and each of its calls reads them: keep hot keys in a database of their own.
+-- Call a function in FROM, as above: `SELECT (meter.allow(..)).*` calls it once for each of its columns, and each call counts.
+--
+-- Call each decision in a transaction of its own, READ COMMITTED. An admission locks the row of its key until the commit, and a rollback undoes the
+-- admission. Under REPEATABLE READ a lost race is error 40001: try again. A long transaction in the same database, such as pg_dump, keeps all
+-- versions of a hot key's row, and each call reads them. So keep hot keys in a database of their own.
 --
 -- Roles that call need USAGE on schema meter and SELECT, INSERT, UPDATE on its tables; `meter.sweep` needs DELETE.
 --
@@ -110,7 +112,7 @@ BEGIN
   a := low_a + whole * low_b; b := low_b;
 END $$;
 
--- Reads a number as people type it, '1_000', '1.5' or '10k', as a fraction in lowest terms; with `suffix` false it has none of k, M, G.
+-- Reads a number as people type it, '1_000', '1.5' or '10k', as a fraction in lowest terms. With `suffix` false it may not end in k, M or G.
 CREATE OR REPLACE FUNCTION meter.read_number(word text, suffix boolean, OUT a numeric, OUT b numeric)
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
@@ -599,7 +601,8 @@ END $$;
 ---------------------------------------------------------------------------------------------------------------------------- allow
 
 -- Counts `n` cells of the quota if they conform, all or nothing. Returns the number of cells that still conform now, the time until `n` cells
--- conform, and the time until the key is idle. The first time is zero if they conformed, null if never.
+-- conform, and the time until the key is idle. The first time is zero if they conformed, null if never. A key has one bucket: for several limits of a
+-- client, put the name of the limit into the key, as in 'login:alice'.
 CREATE OR REPLACE FUNCTION meter.allow(key text, quota text, n bigint DEFAULT 1,
   OUT allowed boolean, OUT remaining bigint, OUT retry_after interval, OUT rest_after interval)
 LANGUAGE plpgsql VOLATILE AS $$
@@ -715,8 +718,8 @@ BEGIN
 END $$;
 
 -- Exponential rate limiting after Tony Finch: https://dotat.at/@/2024-09-02-ewma.html. A client that always asks gets `limit_value` per `period`, and
--- after an idle time about as many at once. If `strict`, denied cost counts too. Returns the time from which the same cost is allowed, exact to a
--- microsecond if no other call counts in between; `infinity` if it never is. `rate` is the average after the call, in cost per period.
+-- after an idle time about as many at once. If `strict`, denied cost counts too. Returns the time from which the same cost is allowed if no other
+-- call counts in between, exact to a microsecond. It is `infinity` if the cost never is. `rate` is the average after the call, in cost per period.
 --
 -- Decides as the Rust crate's `Exponential` does.
 DO $$ BEGIN

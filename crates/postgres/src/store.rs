@@ -124,8 +124,9 @@ impl PostgresStore {
 
     /// Prepares each statement once for each connection, so that the server does not parse and plan it in each call. Without this setting it does.
     ///
-    /// The first call on a connection takes two round trips. If the session has lost its statements (`DISCARD ALL`, `DEALLOCATE ALL`), or an upgrade changed
-    /// the result of a function, the call runs again without a name: the server had not begun to run it. The next call prepares the statement again.
+    /// The first call on a connection takes two round trips. A session may lose its statements (`DISCARD ALL`, `DEALLOCATE ALL`), and an upgrade may
+    /// change the result of a function. Then the call runs again without a name, since the server had not begun to run it. The next call prepares the
+    /// statement again.
     ///
     /// **Not through pgbouncer** in transaction or statement mode, unless it is of version 1.21 or later and its `max_prepared_statements` is above 0.
     /// The same holds for any pooler that gives a session to several clients. There, another client's statement of the same name may run instead.

@@ -1,6 +1,7 @@
 //! The async store over a cluster: follows redirections itself, so that no call is sent twice.
 
 use crate::failure;
+use crate::runtime::RuntimeMark;
 use crate::store::{SILENCE, SendOnce, decide, is_idle};
 use crate::tcp;
 use core::fmt;
@@ -35,9 +36,9 @@ const NEIGHBOURS: u16 = 16;
 /// - Callers left two calls of neighbouring slots without an answer, sent a second or more apart, and nothing was answered there in between. A node
 ///   may have vanished silently, as with its machine.
 /// - A node is a replica (`READONLY`), as after a planned failover.
-/// - A connection was lost, perhaps with the runtime of the first call.
+/// - A connection was lost.
 ///
-/// Calls go over the earlier connection meanwhile.
+/// Calls go over the earlier connection meanwhile. If the runtime that carries the connection has ended, the next call connects in its own.
 ///
 /// A decision takes 10 seconds at most, with all attempts, and is [`StoreError::TimedOut`] then. The first calls wait for the connection as long as that
 /// before, and are [`StoreError::Unreachable`] then.
@@ -50,6 +51,8 @@ pub struct RedisClusterStore {
 struct CurrentCluster {
     /// `None` until the cluster was connected to once.
     connection: Option<ClusterConnection>,
+    /// The runtime that carries the connection.
+    runtime: Option<RuntimeMark>,
     /// By the ranges of neighbouring slots: when the first call was sent that was left without an answer, if none was answered since.
     silent_since: HashMap<u16, Instant>,
     connecting: Option<ConnectingTask>,
@@ -115,6 +118,9 @@ impl RedisClusterStore {
     async fn connection(&self) -> RedisResult<ClusterConnection> {
         let mut outcome = {
             let mut current = self.current();
+            if current.runtime.as_ref().is_some_and(RuntimeMark::has_ended) {
+                (current.connection, current.runtime) = (None, None);
+            }
             if let Some(connection) = &current.connection {
                 return Ok(connection.clone());
             }
@@ -150,6 +156,7 @@ impl RedisClusterStore {
             current.renewed = current.connection.as_ref().map(|_| Instant::now());
             if let Ok(connection) = &made {
                 current.connection = Some(connection.clone());
+                current.runtime = Some(RuntimeMark::current());
             }
             sender.send_replace(Some(made));
         });

@@ -10,6 +10,8 @@ mod failure;
 #[cfg(all(test, feature = "blocking"))]
 mod mutations;
 #[cfg(feature = "tokio")]
+mod runtime;
+#[cfg(feature = "tokio")]
 mod store;
 #[cfg(any(feature = "tokio", feature = "blocking"))]
 mod tcp;

@@ -1,6 +1,7 @@
 //! The async store over one connection that many tasks share.
 
 use crate::failure::{self, ScriptFailure};
+use crate::runtime::RuntimeMark;
 use crate::tcp;
 use crate::wire::{self, ScriptCall};
 use core::fmt;
@@ -51,6 +52,8 @@ struct Connector<C> {
 struct CurrentConnection<C> {
     /// `None` until the first call, because a connection is made in the runtime of its caller.
     connection: Option<C>,
+    /// The runtime of a connection that this store made.
+    runtime: Option<RuntimeMark>,
     /// The number of connections that were left.
     generation: u64,
     /// When the first call was sent that was left without an answer, if none was answered since.
@@ -64,7 +67,7 @@ struct CurrentConnection<C> {
 impl RedisStore {
     /// Returns a store on the server of `client`, over a connection that is made at the first call and again after it was lost.
     ///
-    /// Its first call decides which tokio runtime carries the connection.
+    /// The tokio runtime of its first call carries the connection. After the end of that runtime the next call connects in its own.
     ///
     /// Set `TCP_NODELAY` in the client (`ConnectionInfo::set_tcp_settings`), as [`open`](Self::open) does. Without it the system holds a call back until
     /// the server has acknowledged the calls before it on the same connection.
@@ -147,6 +150,7 @@ impl<C> CurrentConnection<C> {
     const fn of(connection: Option<C>) -> Self {
         Self {
             connection,
+            runtime: None,
             generation: 0,
             silent_since: None,
             answered: None,
@@ -217,9 +221,16 @@ impl<C: Clone> Connector<C> {
     /// Returns the current connection and its generation.
     fn connection(&self) -> RedisResult<(C, u64)> {
         let mut current = self.current();
+        if current.runtime.as_ref().is_some_and(RuntimeMark::has_ended) {
+            current.leave();
+        }
         let connection = match (&current.connection, &self.anew) {
             (Some(connection), _) => connection.clone(),
-            (None, Some(anew)) => current.connection.insert(anew()?).clone(),
+            (None, Some(anew)) => {
+                let connection = anew()?;
+                current.runtime = Some(RuntimeMark::current());
+                current.connection.insert(connection).clone()
+            }
             (None, None) => return Err((redis::ErrorKind::Client, "no connection").into()),
         };
         Ok((connection, current.generation))

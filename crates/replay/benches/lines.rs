@@ -1,8 +1,7 @@
 //! Lines a second, from bytes in memory to decisions: `cargo bench -p ratelimit_meter_replay`.
 //!
-//! The goal is 1.5 million lines of Combined Log Format a second on one core, with one limit and by ip; `elem/s` is
-//! lines a second. Lines, clients and their times are made up: 10,000 clients, some of them far busier than the rest, 2,000 lines a second of the
-//! log's own time.
+//! The goal is 1.5 million lines of Combined Log Format a second on one core, with one limit, by ip. The unit `elem/s` is lines a second. Lines,
+//! clients and their times are made up: 10,000 clients, some of them far busier than the rest, 2,000 lines a second of the log's own time.
 
 #![allow(missing_docs, reason = "the macros of criterion make public functions")]
 

@@ -249,14 +249,14 @@ impl Read for Drops {
 
 /// Reads all of it at once and in drops, and checks that this makes no difference. Returns the numbers of events and bad lines.
 fn same_however_it_comes(data: &[u8], options: &Options) -> (usize, usize) {
-    let told = read(Cursor::new(data.to_vec()), options);
+    let read_whole = read(Cursor::new(data.to_vec()), options);
     let dropped = read(Drops(Cursor::new(data.to_vec())), options);
     // How much is read of broken packed data depends on the pieces it comes in.
-    let is_damaged = |told: &ReadEvents| told.4 || told.3.as_ref().is_some_and(|reason| reason.contains(" data is "));
-    if !is_damaged(&told) || !is_damaged(&dropped) {
-        assert_eq!(dropped, told);
+    let is_damaged = |read: &ReadEvents| read.4 || read.3.as_ref().is_some_and(|reason| reason.contains(" data is "));
+    if !is_damaged(&read_whole) || !is_damaged(&dropped) {
+        assert_eq!(dropped, read_whole);
     }
-    let (events, bad, ..) = told;
+    let (events, bad, ..) = read_whole;
     (events.len(), usize::try_from(bad).unwrap_or(usize::MAX))
 }
 

@@ -240,13 +240,13 @@ fn without_password(word: &str) -> Option<String> {
 /// Returns the error of the command line, without the usage lines that follow.
 #[must_use]
 pub fn complaint(error: &clap::Error) -> String {
-    let told = error.to_string();
-    let told = told.strip_prefix("error: ").unwrap_or(&told);
+    let message = error.to_string();
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
     let is_usage = |line: &&str| line.starts_with("Usage:") || line.starts_with("For more information");
     // No input has a name that begins with a dash.
     let is_wrong = |line: &&str| line.starts_with("tip: to pass");
     let mut complaint = String::new();
-    let lines = told.lines().map(str::trim).take_while(|line| !is_usage(line));
+    let lines = message.lines().map(str::trim).take_while(|line| !is_usage(line));
     for line in lines.filter(|line| !is_wrong(line)) {
         if !(line.is_empty() || complaint.is_empty()) {
             complaint += if complaint.ends_with(':') { " " } else { ", " };
@@ -311,7 +311,10 @@ impl Cli {
         let mut limits: Vec<LimitSpec> = self.limits.iter().map(|text| parse(text)).collect::<Result<_, _>>()?;
         if let Some(path) = &self.asking.limits_file {
             let name = path.display().to_string();
-            let text = fs::read_to_string(path).map_err(|source| Error::read(&name, source))?;
+            let text = fs::read_to_string(path).map_err(|source| Error::ReadLimits {
+                path: name.clone(),
+                source,
+            })?;
             limits.push(LimitSpec::per_key(RuleFile::parse(&name, &text, self.algorithm)?));
         }
         if limits.is_empty() && self.demo {

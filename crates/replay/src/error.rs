@@ -126,8 +126,16 @@ pub enum Error {
     #[error("--follow takes one input: a file, or - for standard input")]
     FollowsOne,
     /// A file cannot be opened or read.
-    #[error("{path}: {source}{}", advice_for(.source))]
+    #[error("{path}: {source}{}", advice_for(.path, .source))]
     Read {
+        /// The file.
+        path: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The file of `--limits` cannot be opened or read.
+    #[error("--limits {path}: {source}: name a file of KEY,LIMIT lines, in UTF-8")]
+    ReadLimits {
         /// The file.
         path: String,
         /// The cause.
@@ -408,8 +416,12 @@ pub enum Error {
 const TOO_MANY_OPEN: i32 = 24;
 
 /// Returns the advice for an input that cannot be opened or read.
-fn advice_for(source: &io::Error) -> &'static str {
+fn advice_for(path: &str, source: &io::Error) -> &'static str {
     match source.kind() {
+        // A word of a limit, which the shell took for a file.
+        io::ErrorKind::NotFound if matches!(path, "burst" | "every" | "weight") => {
+            ": put a limit of several words in quotes, as in --limit \"10/s burst 20\""
+        }
         io::ErrorKind::NotFound => ": name a file, or - for standard input",
         io::ErrorKind::IsADirectory => ": name its files, as in FOLDER/*.log",
         io::ErrorKind::PermissionDenied => ": read it with the rights for it, as in sudo cat FILE | meter-replay ... -",

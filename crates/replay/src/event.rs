@@ -210,6 +210,11 @@ impl Keys {
         format!("key-{:016x}", self.secret.hash_one(name))
     }
 
+    /// Returns whether `name` has a number.
+    pub(crate) fn has(&self, name: &[u8]) -> bool {
+        self.ids.contains_key(name)
+    }
+
     /// Returns the number of keys.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -40,7 +40,7 @@ pub mod trace;
 mod verdict;
 
 use std::collections::HashSet;
-use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::process;
 use std::time::{Duration, Instant};
@@ -116,9 +116,9 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
     let (trace, outcomes) = if cli.asking.follow {
         // A JSON report is the only thing on its output.
         if cli.prints_json() {
-            watch(cli, &limits, err, io::stderr().is_terminal(), look)?
+            watch(cli, &limits, err, can_redraw(&io::stderr()), look)?
         } else {
-            watch(cli, &limits, out, io::stdout().is_terminal(), look)?
+            watch(cli, &limits, out, can_redraw(&io::stdout()), look)?
         }
     } else {
         analyse(cli, &limits, progress, look)?
@@ -165,7 +165,7 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
         let staged = Staged::new(path, text.as_bytes());
         files.push((*path, staged.map_err(|source| Error::write_file(path, source))?));
     }
-    tell_aside(&trace, err);
+    quote_bad_lines(&trace, err);
     write(out, printed.as_bytes())?;
     for (path, file) in files {
         file.put().map_err(|source| Error::write_file(path, source))?;
@@ -301,9 +301,25 @@ fn decide_all(
             break;
         }
     }
-    let trace = stream.finish()?;
+    let trace = finish(stream, cli, limits, has_plans)?;
     let outcomes = bounds.outcomes(&trace.keys, cli.top);
     Ok((trace, outcomes))
+}
+
+/// Ends a stream, and adds a notice of the rows in a file of limits whose key or plan came in no request.
+fn finish(stream: Stream, cli: &Cli, limits: &[LimitSpec], has_plans: bool) -> Result<Trace, Error> {
+    let (names, called) = if has_plans {
+        (stream.plans(), "plan")
+    } else {
+        (stream.keys(), "key")
+    };
+    let notices = limits
+        .iter()
+        .filter_map(|limit| limit.notice_of_unmet(names, called, cli.anonymise));
+    let notices: Vec<_> = notices.collect();
+    let mut trace = stream.finish()?;
+    trace.notices.extend(notices);
+    Ok(trace)
 }
 
 /// Replays an input as it grows, and draws a table at intervals.
@@ -377,13 +393,18 @@ fn watch(
     if is_drawn_in_place {
         write(out, b"\x1b[H\x1b[2J")?;
     }
-    let trace = stream.finish()?;
+    let trace = finish(stream, cli, limits, has_plans)?;
     let outcomes = bounds.outcomes(&trace.keys, cli.top);
     Ok((trace, outcomes))
 }
 
+/// Returns whether the output is a terminal that has a cursor to move.
+fn can_redraw(output: &impl IsTerminal) -> bool {
+    output.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// Quotes the first few bad lines, and names empty inputs. If nothing reads `err`, the report still counts them.
-fn tell_aside(trace: &Trace, err: &mut impl Write) {
+fn quote_bad_lines(trace: &Trace, err: &mut impl Write) {
     for quoted in trace.bad.quoted() {
         let _ = writeln!(err, "{}", text::one_line(quoted));
     }

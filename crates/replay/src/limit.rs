@@ -15,6 +15,7 @@ pub use crate::quotas::{AlgorithmName, Quotas};
 pub use per_key::RuleFile;
 
 use crate::Error;
+use crate::event::Keys;
 use crate::lending::{Lend, lend};
 use crate::model::Model;
 #[cfg(feature = "store")]
@@ -174,6 +175,14 @@ impl LimitSpec {
     #[must_use]
     pub fn per_key(rows: RuleFile) -> Self {
         Self(LimitKind::PerKey(Rc::new(rows)))
+    }
+
+    /// Returns the notice of [`RuleFile::notice_of_unmet`] if this is a file of limits.
+    pub(crate) fn notice_of_unmet(&self, names: &Keys, called: &str, anonymise: bool) -> Option<String> {
+        match &self.0 {
+            LimitKind::PerKey(rows) => rows.notice_of_unmet(names, called, anonymise),
+            _ => None,
+        }
     }
 
     /// Returns the algorithm of the limit's meters; `None` if the limit has none of its own.

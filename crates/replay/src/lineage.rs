@@ -230,17 +230,17 @@ mod tests {
     fn decreasing_times_are_measured_within_ten_years() {
         let hour = 3_600_000_000_000;
         // An hour and a day back, cells admitted later are still owed.
-        let told = verdicts("2/s", true, &[YEAR, YEAR, YEAR - hour, YEAR - 24 * hour, YEAR + hour]);
+        let results = verdicts("2/s", true, &[YEAR, YEAR, YEAR - hour, YEAR - 24 * hour, YEAR + hour]);
         let wait = |hours: u64| {
             Some(EventVerdict::Denied(
                 Duration::from_secs(hours * 3_600) + Duration::from_millis(500),
             ))
         };
         let admitted = Some(EventVerdict::Admitted);
-        assert_eq!(told, [admitted, admitted, wait(1), wait(24), admitted]);
-        let told = verdicts("1/s", true, &[0, 10 * YEAR, 10 * YEAR + 1, -10 * YEAR, -10 * YEAR - 1]);
-        assert_eq!(told[1], admitted);
-        assert!(matches!(told[3], Some(EventVerdict::Denied(_))), "{told:?}");
-        assert_eq!([told[2], told[4]], [None, None]);
+        assert_eq!(results, [admitted, admitted, wait(1), wait(24), admitted]);
+        let results = verdicts("1/s", true, &[0, 10 * YEAR, 10 * YEAR + 1, -10 * YEAR, -10 * YEAR - 1]);
+        assert_eq!(results[1], admitted);
+        assert!(matches!(results[3], Some(EventVerdict::Denied(_))), "{results:?}");
+        assert_eq!([results[2], results[4]], [None, None]);
     }
 }

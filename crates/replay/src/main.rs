@@ -13,7 +13,7 @@ use meter_replay::text;
 fn main() -> ExitCode {
     let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) if error.use_stderr() => return refuse(&cli::complaint(&error)),
+        Err(error) if error.use_stderr() => return print_error(&cli::complaint(&error)),
         Err(help) => help.exit(),
     };
     cli.words = std::env::args_os()
@@ -23,13 +23,13 @@ fn main() -> ExitCode {
     match meter_replay::run(&cli, &mut io::stdout(), &mut io::stderr(), Progress::on_stderr()) {
         Ok(Ended::Whole) => ExitCode::SUCCESS,
         Ok(Ended::Partial) => ExitCode::from(3),
-        Err(error) => refuse(&error),
+        Err(error) => print_error(&error),
     }
 }
 
 /// Prints the reason why there is no report.
-fn refuse(reason: &impl Display) -> ExitCode {
+fn print_error(error: &impl Display) -> ExitCode {
     // If nothing reads stderr, the exit code has to suffice.
-    let _ = writeln!(io::stderr(), "meter-replay: {}", text::one_line(reason));
+    let _ = writeln!(io::stderr(), "meter-replay: {}", text::one_line(error));
     ExitCode::from(2)
 }

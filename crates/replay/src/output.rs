@@ -168,8 +168,8 @@ mod tests {
         replace(&path, b"new").expect_err("a folder is no file");
         assert_eq!(names(folder.path()), ["chart.svg"], "no temporary file stays");
         assert_eq!(names(&path), ["old"]);
-        let told = replace(&folder.path().join("none/chart.svg"), b"new").expect_err("there is no such folder");
-        assert_eq!(told.to_string(), io::Error::from_raw_os_error(2).to_string());
+        let error = replace(&folder.path().join("none/chart.svg"), b"new").expect_err("there is no such folder");
+        assert_eq!(error.to_string(), io::Error::from_raw_os_error(2).to_string());
         assert_eq!(names(folder.path()), ["chart.svg"]);
     }
 

@@ -24,7 +24,8 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         let style = "{msg} {wide_bar} {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta}";
         if let Ok(style) = ProgressStyle::with_template(style) {
-            bar.set_style(style);
+            // ASCII: a terminal without UTF-8 shows it, too.
+            bar.set_style(style.progress_chars("=> "));
         }
         Self(bar)
     }

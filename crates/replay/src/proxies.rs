@@ -60,13 +60,14 @@ impl Proxies {
             .map(Self::Networks)
     }
 
-    /// Returns whether this is an address of one of the networks.
+    /// Returns whether this is an address of one of the networks, or a local socket, whose peer is never a client.
     pub(crate) fn has(&self, name: &[u8]) -> bool {
         match self {
             Self::Hops(_) => false,
             Self::Networks(networks) => {
                 let address = address::parse(name);
-                address.is_some_and(|address| networks.iter().any(|network| network.contains(&address)))
+                is_local(name)
+                    || address.is_some_and(|address| networks.iter().any(|network| network.contains(&address)))
             }
         }
     }
@@ -87,6 +88,11 @@ impl Proxies {
         };
         chain.get(at).copied()
     }
+}
+
+/// Returns whether this is a name that servers log for a peer on the same machine: nginx and HAProxy, Go, or a reverse look-up.
+fn is_local(name: &[u8]) -> bool {
+    name.starts_with(b"unix:") || matches!(name, b"@" | b"localhost")
 }
 
 /// Returns the leftmost address in a list of forwarded addresses.
@@ -160,6 +166,10 @@ mod tests {
             Some(&b"203.0.113.7"[..])
         );
         assert_eq!(private.client(b"-", None), None);
+        for peer in ["unix:", "unix:1", "@", "localhost"] {
+            let client = private.client(b"203.0.113.7, 10.0.0.1", Some(peer.as_bytes()));
+            assert_eq!(client, Some(&b"203.0.113.7"[..]), "{peer}");
+        }
         Proxies::parse("10.0.0.0/8,nonsense").expect_err("no network");
     }
 }

@@ -90,8 +90,8 @@ pub fn printable(bytes: &[u8], width: usize) -> String {
     }
     if shown.len() > width {
         let tail = width / 3;
-        let head = width.saturating_sub(tail + 1);
-        shown.splice(head..shown.len() - tail, ['…']);
+        let head = width.saturating_sub(tail + 3);
+        shown.splice(head..shown.len() - tail, "...".chars());
     }
     shown.into_iter().collect()
 }
@@ -120,8 +120,8 @@ pub fn wrapped(text: &str, width: usize) -> Vec<String> {
 
 /// Formats a message as one line, with any names in it.
 #[must_use]
-pub fn one_line(told: impl Display) -> String {
-    printable(told.to_string().as_bytes(), usize::MAX)
+pub fn one_line(message: impl Display) -> String {
+    printable(message.to_string().as_bytes(), usize::MAX)
 }
 
 #[cfg(test)]
@@ -195,7 +195,7 @@ mod tests {
     fn control_characters_of_foreign_text_are_escaped() {
         assert_eq!(printable(b"plain", 5), "plain");
         assert_eq!(printable(b"\x1b[31mred\t\xff", 40), "\\u{1b}[31mred\\t\u{fffd}");
-        assert_eq!(printable(b"abcdefghijkl", 10), "abcdef…jkl");
+        assert_eq!(printable(b"abcdefghijkl", 10), "abcd...jkl");
         assert_eq!(one_line("a\nb\u{1b}: \u{e9}"), "a\\nb\\u{1b}: \u{e9}");
         assert_eq!(printable("é".repeat(20).as_bytes(), 9).chars().count(), 9);
     }

@@ -81,8 +81,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
         let subject = &*stored(subject);
         let inner = &self.inner;
         if let Some(verdict) = inner.terms.by_quota(n) {
-            inner.policy.observer.decided(verdict.decision, &verdict.via);
-            return Ok(verdict);
+            return Ok(inner.policy.reported(verdict));
         }
         let served = match inner.local.arrive(subject, n, Instant::now(), || Ok(())) {
             Err(error) => Err(error),
@@ -98,8 +97,7 @@ impl<S: BlockingStore> BlockingMeter<S> {
             Ok(decided) => Terms::decided(n, decided, Instant::now()),
             Err(error) => inner.policy.answer(subject, n, error, Instant::now())?,
         };
-        inner.policy.observer.decided(verdict.decision, &verdict.via);
-        Ok(verdict)
+        Ok(inner.policy.reported(verdict))
     }
 
     /// Counts as many cells of `subject`, up to `n`, as conform now.

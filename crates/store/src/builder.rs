@@ -224,6 +224,7 @@ impl SharedMeterBuilder {
             lease: self.lease,
             block: self.lease.map_or(0, |lease| lease.largest_block(&limits)),
             subjects: self.subjects,
+            deadline: self.deadline,
         };
         Ok((Terms::new(self.name.clone(), self.slot.clone(), limits), settings))
     }

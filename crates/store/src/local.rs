@@ -32,6 +32,16 @@ pub(crate) struct LocalSettings {
     pub(crate) block: u32,
     /// The subjects that are kept.
     pub(crate) subjects: usize,
+    /// The longest time of a call.
+    pub(crate) deadline: Duration,
+}
+
+impl LocalSettings {
+    /// Returns `true` if the task of a call should have ended it by now, so nothing drives its runtime: its thread is blocked, or between two uses of
+    /// `block_on`.
+    fn is_stuck(&self, sent: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(sent) > self.deadline.saturating_mul(2)
+    }
 }
 
 /// The local layer of one meter; `W` waits for a joined call.
@@ -63,11 +73,14 @@ struct SubjectEntry<W> {
     known: Option<Known>,
     /// Renewed by each call after which more may conform than by `known`: replies to calls of an earlier generation are not remembered.
     generation: u64,
+    /// The generation of the last reset, after which cells that earlier calls drew are lost.
+    reset: u64,
     block: Option<Block>,
     usage: Usage,
     /// Single cells that wait for the call in flight.
     queue: VecDeque<W>,
-    in_flight: bool,
+    /// When the call in flight was sent.
+    in_flight: Option<Instant>,
     /// The last round trip.
     round_trip: Duration,
     touched: Instant,
@@ -138,7 +151,7 @@ impl<W> LocalLayer<W> {
                 return Ok(Arrival::Alone(generation));
             }
             let waiter = waiter()?;
-            locked.get_or_insert(&self.settings, now).in_flight = true;
+            locked.get_or_insert(&self.settings, now).in_flight = Some(now);
             return Ok(Arrival::Fly(waiter));
         };
         entry.touched = now;
@@ -152,11 +165,11 @@ impl<W> LocalLayer<W> {
             return Ok(Arrival::Alone(entry.generation));
         }
         let waiter = waiter()?;
-        if entry.in_flight {
+        if entry.in_flight.is_some_and(|sent| !self.settings.is_stuck(sent, now)) {
             entry.queue.push_back(waiter);
             return Ok(Arrival::Queued);
         }
-        entry.in_flight = true;
+        entry.in_flight = Some(now);
         Ok(Arrival::Fly(waiter))
     }
 
@@ -172,7 +185,7 @@ impl<W> LocalLayer<W> {
         let waiting = u32::try_from(waiters.len()).unwrap_or(u32::MAX);
         let mut locked = self.lock(subject);
         let entry = locked.get_or_insert(&self.settings, now);
-        entry.in_flight = true;
+        entry.in_flight = Some(now);
         let extra = match self.settings.lease {
             Some(lease) if !in_parts && waiting <= terms.max_batch => {
                 let extra = entry.usage.draw(now, lease.keep, entry.round_trip);
@@ -231,9 +244,8 @@ impl<W> LocalLayer<W> {
                     };
                     deliveries.push((waiter, served));
                 }
-                // Cells that were drawn before a reset are lost.
-                let is_current = flight.generation == entry.generation;
-                if let (1.., Some(lease), true) = (left, self.settings.lease, is_current) {
+                let survives = flight.generation >= entry.reset;
+                if let (1.., Some(lease), true) = (left, self.settings.lease, survives) {
                     let block = Block {
                         cells: left,
                         drawn: reply.clock,
@@ -255,7 +267,7 @@ impl<W> LocalLayer<W> {
             };
             deliveries.extend(entry.queue.pop_front().map(|waiter| (waiter, served)));
         }
-        entry.in_flight = false;
+        entry.in_flight = None;
         // The use of a subject decides the size of its next block; otherwise there is nothing to keep.
         if self.settings.lease.is_none() && !entry.holds_something(&self.settings, now) {
             locked.remove();
@@ -267,7 +279,7 @@ impl<W> LocalLayer<W> {
     #[cfg(feature = "tokio")]
     pub(crate) fn crash(&self, subject: &str) -> VecDeque<W> {
         self.lock(subject).get().map_or_else(VecDeque::new, |entry| {
-            entry.in_flight = false;
+            entry.in_flight = None;
             std::mem::take(&mut entry.queue)
         })
     }
@@ -298,6 +310,7 @@ impl<W> LocalLayer<W> {
             entry.generation = generation;
             entry.known = None;
             if all {
+                entry.reset = generation;
                 entry.block = None;
             }
         }
@@ -356,7 +369,7 @@ impl<W> Shard<W> {
             let mut times: Vec<_> = entries.iter().map(|entry| entry.touched).collect();
             let middle = times.len() / 2;
             let median = *times.select_nth_unstable(middle).1;
-            entries.retain(|entry| entry.in_flight || entry.touched > median);
+            entries.retain(|entry| entry.in_flight.is_some() || entry.touched > median);
         }
     }
 }
@@ -400,10 +413,11 @@ impl<W> SubjectEntry<W> {
             hash,
             known: None,
             generation,
+            reset: generation,
             block: None,
             usage: Usage::default(),
             queue: VecDeque::new(),
-            in_flight: false,
+            in_flight: None,
             round_trip: Duration::ZERO,
             touched: now,
         }
@@ -445,7 +459,9 @@ impl<W> SubjectEntry<W> {
     }
 
     fn holds_something(&self, settings: &LocalSettings, now: Instant) -> bool {
-        self.in_flight || self.block.is_some_and(|block| now < block.expires) || self.denies(settings, 1, now).is_some()
+        self.in_flight.is_some()
+            || self.block.is_some_and(|block| now < block.expires)
+            || self.denies(settings, 1, now).is_some()
     }
 }
 
@@ -465,6 +481,7 @@ mod tests {
             lease: None,
             block: 0,
             subjects,
+            deadline: SECOND,
         };
         let terms = Terms::new("api".to_owned(), None, limits.into());
         (terms, LocalLayer::new(settings))
@@ -530,6 +547,34 @@ mod tests {
         assert!((0..700).all(is_denied));
     }
 
+    /// Cells are given back while a call that draws a block is on its way.
+    #[test]
+    fn reset_alone_loses_cells_being_drawn() {
+        for (is_reset, is_lost) in [(false, false), (true, true)] {
+            let (terms, mut local) = local(16);
+            local.settings.remember = Duration::ZERO;
+            local.settings.lease = Some(LeaseSettings::kept_for(SECOND));
+            local.settings.block = 100;
+            let (mut now, millisecond) = (Instant::now(), SECOND / 1000);
+            for (verb, cells) in [(Verb::Check, 1), (Verb::Lease { at_most: 5 }, 5)] {
+                assert!(matches!(local.arrive("hot", 1, now, || Ok(0)), Ok(Arrival::Fly(0))));
+                let flight = local.depart(&terms, "hot", VecDeque::from([0]), false, now);
+                assert_eq!(flight.verb, verb);
+                if cells > 1 {
+                    local.forget("hot", is_reset);
+                }
+                let reply = Reply {
+                    cells: Some(cells),
+                    ..denial()
+                };
+                local.land(&terms.limits, "hot", flight, Ok((reply, now)), now + millisecond);
+                now += millisecond;
+            }
+            let is_leased = matches!(local.arrive("hot", 1, now, || Ok(0)), Ok(Arrival::Leased(_)));
+            assert_eq!(is_leased, !is_lost, "reset: {is_reset}");
+        }
+    }
+
     #[test]
     fn subject_with_a_call_in_flight_is_kept() {
         let (terms, local) = local(16);
@@ -539,5 +584,25 @@ mod tests {
             deny(&local, &terms, &i.to_string(), now);
         }
         assert!(matches!(local.arrive("waits", 1, now, || Ok(2)), Ok(Arrival::Queued)));
+    }
+
+    /// The thread of the runtime that carries the call is blocked.
+    #[test]
+    fn stuck_call_holds_back_no_later_one() {
+        let (terms, local) = local(16);
+        let begin = Instant::now();
+        let arrive = |i, now| local.arrive("hot", 1, now, || Ok(i)).unwrap();
+        assert!(matches!(arrive(0, begin), Arrival::Fly(0)));
+        let stuck = local.depart(&terms, "hot", VecDeque::from([0]), false, begin);
+        assert!(matches!(arrive(1, begin + 2 * SECOND), Arrival::Queued));
+        let now = begin + 2 * SECOND + Duration::from_nanos(1);
+        assert!(matches!(arrive(2, now), Arrival::Fly(2)));
+        let flight = local.depart(&terms, "hot", VecDeque::from([2]), false, now);
+        let (served, next) = local.land(&terms.limits, "hot", flight, Ok((denial(), now)), now);
+        let served: Vec<_> = served.into_iter().map(|(waiter, _)| waiter).collect();
+        assert!(served == [2, 1] && next.is_none(), "{served:?}");
+        let (served, next) = local.land(&terms.limits, "hot", stuck, Err(StoreError::TimedOut), now);
+        assert!(matches!(served[..], [(0, Err(StoreError::TimedOut))]) && next.is_none());
+        assert!(matches!(arrive(3, now), Arrival::Denied(_)));
     }
 }

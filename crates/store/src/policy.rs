@@ -146,6 +146,12 @@ impl CallPolicy {
         })
     }
 
+    /// Reports a verdict to the observer, and returns it.
+    pub(crate) fn reported(&self, verdict: Verdict) -> Verdict {
+        self.observer.decided(verdict.decision, &verdict.via);
+        verdict
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.breaker.lock().is_open()
     }

@@ -124,10 +124,10 @@ impl<S: AsyncStore> SharedMeter<S> {
         let subject = &*stored(subject);
         let inner = &self.inner;
         if let Some(verdict) = inner.terms.by_quota(n) {
-            inner.policy.observer.decided(verdict.decision, &verdict.via);
-            return Ok(verdict);
+            return Ok(inner.policy.reported(verdict));
         }
         let now = now();
+        let at_once = |decided| Ok(inner.policy.reported(Terms::decided(n, decided, now)));
         // A caller that waits for a joined call has a place among those that wait, from before it queues.
         let (mut receiver, mut place) = (None, None);
         let waiter = || {
@@ -138,12 +138,10 @@ impl<S: AsyncStore> SharedMeter<S> {
         };
         let served = match inner.local.arrive(subject, n, now, waiter) {
             Err(error) => Err(error),
-            Ok(Arrival::Leased(known)) => return Ok(inner.reported(n, Decided::Admitted(known, Via::Lease), now)),
-            Ok(Arrival::Denied(known)) => {
-                return Ok(inner.reported(n, Decided::Denied(known, Via::RememberedDenial), now));
-            }
+            Ok(Arrival::Leased(known)) => return at_once(Decided::Admitted(known, Via::Lease)),
+            Ok(Arrival::Denied(known)) => return at_once(Decided::Denied(known, Via::RememberedDenial)),
             Ok(Arrival::Alone(generation)) => {
-                let reply = inner.ask_and_learn(subject, Verb::Check, n, generation).await;
+                let reply = inner.ask_and_learn(subject, Verb::Check, n.into(), generation).await;
                 reply.map(|(known, cells)| Terms::all_or_none(known, n, cells))
             }
             Ok(Arrival::Fly(first)) => {
@@ -153,13 +151,11 @@ impl<S: AsyncStore> SharedMeter<S> {
             Ok(Arrival::Queued) => inner.served(receiver, now).await,
         };
         drop(place);
-        let error = match served {
-            Ok(decided) => return Ok(inner.reported(n, decided, self::now())),
-            Err(error) => error,
+        let verdict = match served {
+            Ok(decided) => Terms::decided(n, decided, self::now()),
+            Err(error) => inner.policy.answer(subject, n, error, self::now())?,
         };
-        let verdict = inner.policy.answer(subject, n, error, self::now())?;
-        inner.policy.observer.decided(verdict.decision, &verdict.via);
-        Ok(verdict)
+        Ok(inner.policy.reported(verdict))
     }
 
     /// Counts as many cells of `subject`, up to `n`, as conform now.
@@ -174,7 +170,7 @@ impl<S: AsyncStore> SharedMeter<S> {
             return Ok(AdmittedPart::of(0, None, Via::Quota));
         }
         let generation = inner.local.generation(subject);
-        let part = match inner.ask_and_learn(subject, Verb::UpTo, n, generation).await {
+        let part = match inner.ask_and_learn(subject, Verb::UpTo, n.into(), generation).await {
             Ok((known, cells)) => Terms::part(&known, n, cells),
             Err(error) => AdmittedPart::for_all(n, inner.policy.answer(subject, n, error, now())?),
         };
@@ -222,8 +218,7 @@ impl<S: AsyncStore> SharedMeter<S> {
         }
         let inner = &self.inner;
         let generation = inner.local.generation(subject);
-        let (known, recorded) = inner.ask(subject, Verb::Charge, None, n).await?;
-        inner.local.learn(subject, &known, generation, now());
+        let (_, recorded) = inner.ask_and_learn(subject, Verb::Charge, n, generation).await?;
         Ok(recorded)
     }
 
@@ -313,8 +308,7 @@ impl<S: AsyncStore> SharedMeter<S> {
             Err(error @ StoreError::NotOneSlot) => return Err(error),
             Err(error) => inner.policy.answer(subject, 1, error, now())?,
         };
-        inner.policy.observer.decided(verdict.decision, &verdict.via);
-        Ok(verdict)
+        Ok(inner.policy.reported(verdict))
     }
 
     /// Returns the statistics of the local layer and the breaker; reads the whole layer.
@@ -367,13 +361,6 @@ impl Drop for ForgottenOnDrop<'_> {
 }
 
 impl<S: AsyncStore> Inner<S, ServedSender> {
-    /// Returns the verdict at `at` on a batch that was decided, and reports it to the observer.
-    fn reported(&self, n: u32, decided: Decided, at: Instant) -> Verdict {
-        let verdict = Terms::decided(n, decided, at);
-        self.policy.observer.decided(verdict.decision, &verdict.via);
-        verdict
-    }
-
     /// Asks the store about one subject, in a place among the calls that wait.
     async fn ask(&self, subject: &str, verb: Verb, at: Option<Micros>, n: u64) -> Result<(Known, u64), StoreError> {
         let _place = self.policy.place()?;
@@ -389,10 +376,10 @@ impl<S: AsyncStore> Inner<S, ServedSender> {
         &self,
         subject: &str,
         verb: Verb,
-        n: u32,
+        n: u64,
         generation: u64,
     ) -> Result<(Known, u64), StoreError> {
-        let (known, cells) = self.ask(subject, verb, None, n.into()).await?;
+        let (known, cells) = self.ask(subject, verb, None, n).await?;
         self.local.learn(subject, &known, generation, known.received);
         Ok((known, cells))
     }

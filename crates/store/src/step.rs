@@ -171,10 +171,9 @@ fn carry(state: State, scale: Scale, limit: &StoreLimit, at: Micros) -> Option<S
             if part > 0 {
                 level += (u128::from(part) * u128::from(units.one())).div_ceil(u128::from(one)) + 1;
             }
-            let level = u64::try_from(level.min(largest(units, time))).ok()?;
             Some(State {
                 time,
-                level: Level::Units(level),
+                level: Level::Units(capped(level, largest(units, time))),
             })
         }
         (StoreLimit::Average(average), Scale::Average { period_us, share, .. }, Level::Share(level)) => {
@@ -190,9 +189,13 @@ fn carry(state: State, scale: Scale, limit: &StoreLimit, at: Micros) -> Option<S
 }
 
 /// Returns the largest level at a time.
-fn largest(units: &Units, time: Micros) -> u128 {
-    let last = u128::from(TOP - time.get()) * u128::from(units.drain());
-    last.min(u128::from(TOP))
+fn largest(units: &Units, time: Micros) -> u64 {
+    capped(u128::from(TOP - time.get()) * u128::from(units.drain()), TOP)
+}
+
+/// Returns a level, cut to `most`.
+fn capped(level: u128, most: u64) -> u64 {
+    u64::try_from(level).map_or(most, |level| level.min(most))
 }
 
 /// The state at the tick `at`, if a limit with other ticks wrote it before the next tick. At the tick, the volume that drains until the time of the state
@@ -202,10 +205,9 @@ fn at_tick(state: State, units: &Units, at: Micros) -> State {
     match state.level {
         Level::Units(level) if (1..units.tick_us()).contains(&since_tick) => {
             let owed = u128::from(level) + u128::from(since_tick) * u128::from(units.drain());
-            let owed = u64::try_from(owed.min(largest(units, at))).unwrap_or(TOP);
             State {
                 time: at,
-                level: Level::Units(owed),
+                level: Level::Units(capped(owed, largest(units, at))),
             }
         }
         _ => state,
@@ -243,11 +245,9 @@ fn room(verb: Verb, now: Micros, ask: &Ask<'_>, found: &Found) -> Option<u64> {
 /// Returns how many of the cells a charge can record.
 fn chargeable(ask: &Ask<'_>, found: &Found) -> u64 {
     match (ask.limit, found.level) {
-        (StoreLimit::Bucket(units), Level::Units(level)) => {
-            let last = u128::from(TOP - found.time.get()) * u128::from(units.drain());
-            let last = u64::try_from(last).unwrap_or(u64::MAX).min(TOP);
-            ask.n.min(last.saturating_sub(level) / units.cell())
-        }
+        (StoreLimit::Bucket(units), Level::Units(level)) => ask
+            .n
+            .min(largest(units, found.time).saturating_sub(level) / units.cell()),
         _ => ask.n,
     }
 }

@@ -41,8 +41,8 @@ pub struct Units {
 impl Units {
     /// Returns the numbers of `quota`.
     ///
-    /// If burst * P/g exceeds 2^52, the rate is the largest fraction at most C/P that fits: short by less than 4 * burst / 2^52
-    /// of the rate, never above it, and [`is_exact`](Self::is_exact) is false.
+    /// If burst * P/g exceeds 2^52, [`is_exact`](Self::is_exact) is false. Then the rate is the largest fraction at most C/P that fits, short by less
+    /// than 4 * burst / 2^52 of the rate.
     ///
     /// # Errors
     ///

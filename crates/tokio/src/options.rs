@@ -182,7 +182,7 @@ impl<S: Source> Waiting<S> {
         }
         let until = patience.until(now());
         match block_on(&self.queue, n, until, |outlook| patience.permits(n, until, outlook))? {
-            Blocked::Never => {}
+            Blocked::NotAtAll => {}
             Blocked::UntilServed => thread::sleep(patience.delay(until)),
             Blocked::UntilOver => return Err(self.queue.not_yet(n)),
         }

@@ -209,21 +209,13 @@ impl<S: Source> SharedQueue<S> {
         let now = self.shift.now_or_just_before();
         let mut locked = self.served(self.lock(), now);
         let joined = self.join_locked(&mut locked, n, now, caller, may_wait);
-        match joined {
-            Ok(Some((ticket, sleeper))) => {
-                self.release_for(locked, sleeper);
-                crate::trace!(cells = n, "waits");
-                Ok(Some(ticket))
-            }
-            Ok(None) => {
-                self.release(locked);
-                Ok(None)
-            }
-            Err(denied) => {
-                self.release(locked);
-                Err(denied)
-            }
-        }
+        let Ok(Some((ticket, sleeper))) = joined else {
+            self.release(locked);
+            return joined.map(|_| None);
+        };
+        self.release_for(locked, sleeper);
+        crate::trace!(cells = n, "waits");
+        Ok(Some(ticket))
     }
 
     fn join_locked<E>(

@@ -39,8 +39,8 @@ use tokio::task::coop::poll_proceed;
 /// # Changes to the meter
 ///
 /// If a [`refund`](Self::refund), a [`reset`](Self::reset) or another [`change`](Self::change) is made through this handle, it at once wakes the
-/// waiters that can be served. A change through a plain clone of the meter is noticed within one poll interval: a second, or a sixteenth of the time
-/// that the head has waited if that is longer. A caller that acquires or tries meanwhile notices the change, too.
+/// waiters that can be served. A change through a plain clone of the meter is noticed within one poll interval. The interval is a second or, if
+/// longer, a sixteenth of the time that the head has waited. A caller that acquires or tries meanwhile notices the change, too.
 ///
 /// If a burst is lowered below the cells of a waiter, that waiter is denied when it becomes the head: its acquire returns
 /// [`InsufficientCapacity`](crate::InsufficientCapacity), and the waiters behind it move up.
@@ -460,7 +460,7 @@ impl Wake for Unpark {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Blocked {
     /// The cells were there.
-    Never,
+    NotAtAll,
     /// The thread has waited for its cells.
     UntilServed,
     /// The time is over, and the place is given back.
@@ -480,7 +480,7 @@ where
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let caller = Caller::Thread(&waker);
     let Some(ticket) = queue.join(n, caller, may_wait)? else {
-        return Ok(Blocked::Never);
+        return Ok(Blocked::NotAtAll);
     };
     let mut stopwatch = Stopwatch::start();
     loop {

@@ -117,7 +117,9 @@ impl Position<'_> {
 }
 
 /// The fields of one response, written when they are set. It is small, since it is part of the future of each request.
+// The tag fills a word, because a moved byte is stored alone and loaded with its neighbours, which waits until the store is done.
 #[derive(Debug, Default)]
+#[repr(u64)]
 pub(crate) enum Announcement {
     #[default]
     Nothing,

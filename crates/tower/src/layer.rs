@@ -264,13 +264,14 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
     }
 
     /// Answers a request that one meter denied.
+    // By value, since a request that is lent to code out of line can only be passed on as a copy.
     #[cold]
     #[inline(never)]
-    pub(crate) fn deny_plain<B, C>(&self, request: &Request<B>, ask: &LaneAsk<'_>, denied: Denied) -> Response<C>
+    pub(crate) fn deny_plain<B, C>(&self, request: Request<B>, ask: &LaneAsk<'_>, denied: Denied) -> Response<C>
     where
         R: Respond<C>,
     {
-        let head = &Head::of(request);
+        let head = &Head::of(&request);
         self.report_ask(ask, head, false);
         let (denial, position) = (Denial::from(denied), ask.position());
         let status = status(denial.reason, position.policy.counts_bytes(), self.settings.status);

@@ -1,6 +1,6 @@
 //! Rate limiting for axum, tonic, hyper and reqwest.
 //!
-//! [`RateLimitLayer`] decides with the meters of [`ratelimit_meter`] before a service is called, answers 429 with an exact `Retry-After`, and
+//! [`RateLimitLayer`] decides with the meters of [`ratelimit_meter`] before a service is called. It answers 429 with an exact `Retry-After`, and
 //! reports the client's quota in `RateLimit` fields. For clients, `PoliteLayer` obeys servers.
 //!
 //! ```no_run

@@ -81,31 +81,31 @@ where
 
     #[inline]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        match self.layer.decided(&mut request) {
-            Ok(then) => ResponseFuture::admitted(self.inner.call(request), then),
-            Err(response) => ResponseFuture::denied(response),
-        }
+        let then = if let Some(plain) = self.layer.plain(&Head::of(&request)) {
+            let mut standing = Standing::default();
+            if let Some(denied) = self.layer.decide_plain(&plain, &mut standing) {
+                let ask = plain.ask(Some(denied), standing);
+                return ResponseFuture::denied(self.layer.deny_plain(request, &ask, denied));
+            }
+            self.layer
+                .report_admitted(&plain.ask(None, standing), &Head::of(&request));
+            Then::Announce(self.layer.announce_plain(&plain, standing))
+        } else {
+            // A request of which code out of line has a reference can only be passed on as a copy. So that code gets another place.
+            let mut lent = request;
+            match self.layer.decided_by_list(&mut lent) {
+                Ok(then) => {
+                    request = lent;
+                    then
+                }
+                Err(response) => return ResponseFuture::denied(response),
+            }
+        };
+        ResponseFuture::admitted(self.inner.call(request), then)
     }
 }
 
 impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
-    /// Decides a request. Returns the work that its response leaves, or the response of a denial.
-    #[inline]
-    fn decided<B, C>(&self, request: &mut Request<B>) -> Result<Then, Response<C>>
-    where
-        R: Respond<C>,
-    {
-        let Some(plain) = self.plain(&Head::of(request)) else {
-            return self.decided_by_list(request);
-        };
-        let mut standing = Standing::default();
-        if let Some(denied) = self.decide_plain(&plain, &mut standing) {
-            return Err(self.deny_plain(request, &plain.ask(Some(denied), standing), denied));
-        }
-        self.report_admitted(&plain.ask(None, standing), &Head::of(request));
-        Ok(Then::Announce(self.announce_plain(&plain, standing)))
-    }
-
     /// Decides a request that asks several meters, or needs other code: exemptions, filters, tiers, work after the response.
     #[inline(never)]
     fn decided_by_list<B, C>(&self, request: &mut Request<B>) -> Result<Then, Response<C>>
@@ -233,10 +233,11 @@ where
                 let response = response.take().expect("polled after it returned");
                 Poll::Ready(Ok(response))
             }
+            Projected::Admitted { inner, then } if then.is_nothing() => inner.poll(cx),
             Projected::Admitted { inner, then } => {
                 // The response is changed where it is returned: to move it costs more than to add its fields.
                 let mut poll = inner.poll(cx);
-                if let (Poll::Ready(result), false) = (&mut poll, then.is_nothing()) {
+                if let Poll::Ready(result) = &mut poll {
                     then.finish(result);
                 }
                 poll

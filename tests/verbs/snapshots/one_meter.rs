@@ -1,5 +1,6 @@
 //! The debt of a meter over a restart equals its debt without the restart.
 
+use crate::support::clock::Behind;
 use crate::support::limit::Limit;
 use crate::support::oracle::{ExactBucket, Verdict};
 use crate::support::subject::{gcra, leaky_bucket, quota};
@@ -265,27 +266,11 @@ fn every_clone_sees_only_the_restored_state() {
     assert_eq!(clone.level_at(now.0), 3);
 }
 
-/// Reads 4 us less than the time.
-#[derive(Clone)]
-struct Behind(ManualClock);
-
-impl Clock for Behind {
-    const LAG_NS: u64 = 5000;
-
-    fn now(&self) -> Instant {
-        self.0.now() - Duration::from_nanos(4000)
-    }
-
-    fn now_exactly(&self) -> Instant {
-        self.0.now()
-    }
-}
-
 /// With a late clock, the cells that drain during its lag would not count.
 #[test]
 fn now_is_read_exactly() {
     let time = ManualClock::new();
-    let meter = gcra(&Limit::per_second(1_000_000)).with_clock(Behind(time.clone()));
+    let meter = gcra(&Limit::per_second(1_000_000)).with_clock(Behind::new(&time, Duration::from_micros(4)));
     meter.charge(500_000);
     let snapshot = meter.snapshot();
     // By a wall clock that is ahead of this machine's.

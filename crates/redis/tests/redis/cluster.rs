@@ -353,10 +353,10 @@ fn store_follows_a_planned_failover() {
 #[test]
 fn store_outlives_the_runtime_of_its_first_call() {
     let Some(nodes) = start() else { return };
-    let builder = SharedMeter::builder("m", "10/d".parse().unwrap()).deadline(Duration::from_millis(100));
+    let builder = SharedMeter::builder("m", "10/d".parse().unwrap()).deadline(Duration::from_secs(10));
     let meter = builder.build(store(&nodes)).unwrap();
     for _ in 0..3 {
         let runtime = runtime();
-        assert!(wait_for(|| runtime.block_on(meter.check("k")).is_ok()));
+        assert!(runtime.block_on(meter.check("k")).unwrap().is_admitted());
     }
 }

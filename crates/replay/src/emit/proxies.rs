@@ -28,8 +28,8 @@ pub(super) fn envoy(page: &mut Page, quotas: &[Quota], by: &By) {
         let interval = seconds(interval_ms * MS);
         if requests.per(interval_ms * MS) != (tokens, true) {
             page.note(format!(
-                "Envoy's intervals are whole milliseconds, and a bucket gets at most its {} tokens in one, so the rate is {tokens} in \
-                 {interval} s at most.",
+                "Envoy's intervals are whole milliseconds, and a bucket gets at most its {} tokens in one. So the rate is at most \
+                 {tokens} in {interval} s.",
                 requests.at_once,
             ));
         }

@@ -118,7 +118,7 @@ fn token_buckets_get_rate_and_burst() {
         "{text}"
     );
     assert!(
-        text.contains("not one for each ip") && text.contains("20 in 0.05 s at most"),
+        text.contains("not one for each ip") && text.contains("at most 20 in 0.05 s"),
         "{text}"
     );
     let text = emitted("100/min burst 20", &By::Ip, Software::Traefik);
@@ -134,7 +134,7 @@ fn envoy_keeps_rate_and_never_exceeds_it() {
         text.contains("tokens_per_fill: 9\n") && text.contains("fill_interval: 0.091s"),
         "{text}"
     );
-    assert!(text.replace("\n# ", " ").contains("9 in 0.091 s at most"), "{text}");
+    assert!(text.replace("\n# ", " ").contains("at most 9 in 0.091 s"), "{text}");
     for cells in [1_u32, 3, 7, 10, 99, 101, 999, 1_000, 12_345, 999_983, 4_000_000_000] {
         for period in ["1s", "7s", "13s", "60s", "3607s", "1d", "1ms"] {
             for burst in [1_u32, 2, 5, 9, 10, 20, 97, 100, 1_000, 50_000, 4_000_000_000] {
@@ -257,6 +257,6 @@ fn every_target_has_comments_and_no_long_line() {
 #[test]
 fn limits_of_a_file_are_not_emitted() {
     let rows = crate::limit::RuleFile::parse("plans.csv", "a,1/s", crate::limit::AlgorithmName::Gcra).expect("a row");
-    let told = render(&LimitSpec::per_key(rows), None, Software::Nginx).expect_err("many limits");
-    assert!(told.to_string().contains("--chosen"), "{told}");
+    let error = render(&LimitSpec::per_key(rows), None, Software::Nginx).expect_err("many limits");
+    assert!(error.to_string().contains("--chosen"), "{error}");
 }

@@ -40,7 +40,8 @@ const TIME_FORMATS: [&str; 20] = [
     "%m-%d-%Y %H:%M:%S",
     "%d-%m-%Y %H:%M:%S",
     "%d.%m.%y %H:%M:%S",
-    "%m/%d/%Y, %I:%M:%S %p",
+    // The portal of Azure.
+    "%m/%d/%Y, %I:%M:%S%.f %p",
     "%m/%d/%y %H:%M:%S%.f",
     // cPanel, Suricata, a firewall of Cisco, MikroTik.
     "%m/%d/%Y:%H:%M:%S %z",
@@ -64,7 +65,14 @@ pub(super) fn regex(head: &[u8], options: &StampOptions) -> String {
     let advised = |is_number: bool| {
         let mut found = found.iter().filter(|(_, stamp)| stamp.is_number == is_number);
         let (regex, more) = found.find_map(|(line, stamp)| regex_of(stamp, line, &lines, options))?;
-        Some(format!("; this reads it: --regex '{regex}'{more}"))
+        let of_part = || part_with_clients(&lines, is_number, options);
+        let part = (!more.is_empty())
+            .then(of_part)
+            .flatten()
+            .map_or_else(String::new, |regex| {
+                format!("; this reads only its lines with a client: --regex '{regex}' --max-bad 100%")
+            });
+        Some(format!("; this reads it: --regex '{regex}'{more}{part}"))
     };
     if lines.iter().take(5).any(|line| has_shared_letters(line, options)) {
         return "; its stamps name their zone by letters: name the zone with --tz, such as --tz Asia/Shanghai for CST"
@@ -121,6 +129,26 @@ fn regex_of(stamp: &Stamp, line: &[u8], lines: &[&[u8]], options: &StampOptions)
         .filter_map(|address| with_client(line, stamp, address));
     let mut all = of_address.map(|regex| (regex, "")).chain([(alone(stamp), " --by all")]);
     all.find(|(regex, _)| fits(regex, lines, options))
+}
+
+/// Returns the expression that finds a time and a client in the most lines, if these are at least a quarter of all.
+fn part_with_clients(lines: &[&[u8]], is_number: bool, options: &StampOptions) -> Option<String> {
+    let of_line = |line| {
+        let stamps = stamps_in(line, options)
+            .into_iter()
+            .filter(move |stamp| stamp.is_number == is_number);
+        stamps.flat_map(move |stamp| {
+            let addresses = addresses_of(lines).iter();
+            addresses
+                .filter_map(|address| with_client(line, &stamp, address))
+                .collect::<Vec<_>>()
+        })
+    };
+    let found = lines.iter().copied().flat_map(of_line);
+    // Of equally good expressions, the first.
+    let counted: Vec<_> = found.map(|regex| (count(&regex, lines, options), regex)).collect();
+    let (count, regex) = counted.into_iter().rev().max_by_key(|(count, _)| *count)?;
+    (count * 4 >= lines.len()).then_some(regex)
 }
 
 /// Returns an expression for the lines that begin entries of several lines, such as traces, and the option for lines without a client. At least a fifth
@@ -198,7 +226,9 @@ pub(super) fn time_format(head: &[u8], options: &StampOptions) -> String {
     let rows: Vec<&[u8]> = lines(head).into_iter().skip(1).collect();
     let cells = |row: &[u8]| -> Vec<Vec<u8>> {
         let cells = row.split(|byte| b",;\t|".contains(byte));
+        // A quoted cell may hold separators.
         cells
+            .chain(row.split(|&byte| byte == b'"'))
             .map(|cell| cell.trim_ascii())
             .map(|cell| {
                 cell.strip_prefix(b"\"")
@@ -231,7 +261,7 @@ pub(super) fn time_format(head: &[u8], options: &StampOptions) -> String {
 }
 
 fn lines(head: &[u8]) -> Vec<&[u8]> {
-    let mut lines: Vec<&[u8]> = head.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).collect();
+    let mut lines: Vec<&[u8]> = head.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end).collect();
     // The last line may be cut.
     if lines.len() > 1 {
         lines.pop();
@@ -250,6 +280,8 @@ struct Stamp {
     /// The expression that matches it, as a group.
     group: String,
     is_number: bool,
+    /// Returns whether the line begins with blanks.
+    is_indented: bool,
 }
 
 /// Finds the stamps in a line: first those that are no numbers, since a number may be anything.
@@ -266,6 +298,7 @@ fn stamps_in(line: &[u8], options: &StampOptions) -> Vec<Stamp> {
     if let Some((start, _)) = words.first_mut() {
         *start += mark.map_or(0, |(len, _)| len);
     }
+    let is_indented = line.first().is_some_and(u8::is_ascii_whitespace);
     let (mut dates, mut numbers) = (Vec::new(), Vec::new());
     let mut stamps = Stamps::new(options.clone());
     for (before, &(start, _)) in words.iter().enumerate().take(WORDS) {
@@ -286,6 +319,7 @@ fn stamps_in(line: &[u8], options: &StampOptions) -> Vec<Stamp> {
                     at: start,
                     group,
                     is_number,
+                    is_indented,
                 });
                 break;
             }
@@ -298,6 +332,7 @@ fn stamps_in(line: &[u8], options: &StampOptions) -> Vec<Stamp> {
         at,
         group: format!(".*?(?<time>{})", prefix::STAMP),
         is_number: false,
+        is_indented: false,
     }));
     dates.append(&mut numbers);
     dates
@@ -381,7 +416,8 @@ fn words(count: usize) -> String {
 }
 
 fn alone(stamp: &Stamp) -> String {
-    format!("^{}{}", words(stamp.before), stamp.group)
+    let blanks = if stamp.is_indented { r"\s*" } else { "" };
+    format!("^{blanks}{}{}", words(stamp.before), stamp.group)
 }
 
 /// Returns an expression for the stamp and the first text that matches `address`, if there is one.
@@ -414,11 +450,12 @@ fn with_client(line: &[u8], stamp: &Stamp, address: &str) -> Option<String> {
 
 /// Returns whether an expression reads most of the lines.
 fn fits(regex: &str, lines: &[&[u8]], options: &StampOptions) -> bool {
-    let Some(mut reads) = reading(regex, options) else {
-        return false;
-    };
-    let read = lines.iter().filter(|line| reads(line)).count();
-    read * 10 >= lines.len() * 8
+    count(regex, lines, options) * 10 >= lines.len() * 8
+}
+
+/// Returns the number of lines that an expression reads.
+fn count(regex: &str, lines: &[&[u8]], options: &StampOptions) -> usize {
+    reading(regex, options).map_or(0, |mut reads| lines.iter().filter(|line| reads(line)).count())
 }
 
 /// Returns a function that reports whether an expression reads a line.
@@ -469,10 +506,22 @@ mod tests {
             ),
             r"; this reads it: --regex '^(?<time>\S+\s+\S+)' --by all --time-format '%d/%m/%y %H:%M:%S' or --time-format '%y/%m/%d %H:%M:%S'"
         );
+        // The events of `tracing`, printed for people.
+        let indented =
+            b"  2024-05-20T00:00:18.123456Z  INFO a: b, ip: 203.0.113.7\n    at src/main.rs:10\n\n".repeat(3);
+        assert_eq!(
+            regex(&indented, &StampOptions::default()),
+            r"; this reads its lines with a time: --regex '^\s*(?<time>\S+).*?(?<key>\b(?:\d{1,3}\.){3}\d{1,3}\b)' --max-bad 100%"
+        );
         let shared = b"Mon May 20 08:00:18 CST 2024 203.0.113.7 a\nMon May 20 08:00:18 CST 2024 203.0.113.7 b\n";
         assert_eq!(
             regex(shared, &StampOptions::default()),
             "; its stamps name their zone by letters: name the zone with --tz, such as --tz Asia/Shanghai for CST"
+        );
+        let partly = b"2024-05-20 00:00:18 sshd: Failed password from 203.0.113.7\n2024-05-20 00:00:19 cron: a\n";
+        assert_eq!(
+            regex(partly, &StampOptions::default()),
+            r"; this reads it: --regex '^(?<time>\S+\s+\S+)' --by all; this reads only its lines with a client: --regex '^(?<time>\S+\s+\S+).*?(?<key>\b(?:\d{1,3}\.){3}\d{1,3}\b)' --max-bad 100%"
         );
         let number =
             b"1234567890,5 2024-05-20 00:00:18 203.0.113.7 a\n1234567890,5 2024-05-20 00:00:18 203.0.113.7 b\n";
@@ -497,6 +546,10 @@ mod tests {
         assert_eq!(
             form("5/4/2024 12:00:11,a\n6/4/2024 12:00:11,a"),
             "; this reads it: --time-format '%m/%d/%Y %H:%M:%S' or --time-format '%d/%m/%Y %H:%M:%S'"
+        );
+        assert_eq!(
+            form("\"5/20/2024, 12:00:11.123 AM\",\"203.0.113.7\""),
+            "; this reads it: --time-format '%m/%d/%Y, %I:%M:%S%.f %p'"
         );
         assert_eq!(form("yesterday,a"), "");
     }

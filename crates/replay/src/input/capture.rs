@@ -23,6 +23,8 @@ use crate::stamp::StampError;
 pub const NOT_IP: &[u8] = b"not IP";
 
 const FILE_HEADER: usize = 24;
+/// The kind of block that older programs write for a packet.
+const OBSOLETE_PACKET: u32 = 2;
 /// Maximum size of a packet, and of any other block.
 const LARGEST: usize = 1 << 24;
 
@@ -67,6 +69,22 @@ impl Dialect {
             },
             _ => None,
         })
+    }
+
+    fn is_big_endian(self) -> bool {
+        matches!(
+            self,
+            Self::Classic { big_endian: true, .. } | Self::NextGeneration { big_endian: true }
+        )
+    }
+
+    /// Returns the number in these bytes.
+    fn number(self, bytes: [u8; 4]) -> u32 {
+        if self.is_big_endian() {
+            u32::from_be_bytes(bytes)
+        } else {
+            u32::from_le_bytes(bytes)
+        }
     }
 }
 
@@ -154,11 +172,7 @@ impl CaptureReader {
             ));
         }
         let mut interfaces = Vec::new();
-        if let Dialect::Classic {
-            big_endian,
-            nanoseconds,
-        } = dialect
-        {
+        if let Dialect::Classic { nanoseconds, .. } = dialect {
             let header = window.hold(FILE_HEADER).map_err(|source| Error::read(&name, source))?;
             let Some(link) = header.get(20..24).and_then(|bytes| bytes.first_chunk::<4>()) else {
                 return Err(Error::CutOff {
@@ -166,14 +180,9 @@ impl CaptureReader {
                     place: "its header".to_owned(),
                 });
             };
-            let link = if big_endian {
-                u32::from_be_bytes(*link)
-            } else {
-                u32::from_le_bytes(*link)
-            };
             // The upper half is about checksums after the frames.
             interfaces.push(Interface {
-                link: LinkType::of(link & 0xffff, &name)?,
+                link: LinkType::of(dialect.number(*link) & 0xffff, &name)?,
                 per_second: Some(if nanoseconds { 1_000_000_000 } else { 1_000_000 }),
                 offset_seconds: 0,
             });
@@ -226,7 +235,7 @@ impl CaptureReader {
             Dialect::Classic { .. } => {
                 parse_pcap_frame_be(held).map(|(rest, packet)| (rest, CaptureBlock::Classic(packet)))
             }
-            Dialect::NextGeneration { big_endian } if is_too_short(held, big_endian) => {
+            Dialect::NextGeneration { .. } if is_too_short(held, self.dialect) => {
                 Err(nom::Err::Error(pcap_parser::PcapError::HeaderNotRecognized))
             }
             Dialect::NextGeneration { big_endian: false } => {
@@ -333,17 +342,12 @@ enum CaptureBlock<'a> {
 
 /// Returns whether a block states fewer bytes than its type and its two lengths take. (The parser subtracts them without a check. Only a section header
 /// is checked there; its length may have the other byte order.)
-fn is_too_short(block: &[u8], big_endian: bool) -> bool {
+fn is_too_short(block: &[u8], dialect: Dialect) -> bool {
     const SECTION_HEADER: &[u8; 4] = b"\x0a\x0d\x0d\x0a";
     let Some((kind, [a, b, c, d, ..])) = block.split_first_chunk::<4>() else {
         return false;
     };
-    let number = if big_endian {
-        u32::from_be_bytes
-    } else {
-        u32::from_le_bytes
-    };
-    kind != SECTION_HEADER && number([*a, *b, *c, *d]) < 12
+    kind != SECTION_HEADER && dialect.number([*a, *b, *c, *d]) < 12
 }
 
 /// Returns the packet in a block, if the block has one. A block that describes an interface or a section is recorded.
@@ -360,6 +364,14 @@ fn take(
         key: interface
             .ok_or(BadLine::NoInterface)
             .and_then(|interface| key(interface.link, frame, by)),
+    };
+    let timed = |interface: u32, ticks: u64, [captured, wire]: [u32; 2], frame: &[u8]| {
+        let interface = usize::try_from(interface).ok().and_then(|id| interfaces.get(id));
+        let time = interface
+            .ok_or(BadLine::NoInterface)
+            .and_then(|interface| time(*interface, ticks));
+        let captured = usize::try_from(captured).unwrap_or(usize::MAX).min(frame.len());
+        packet(interface, time, wire, &frame[..captured])
     };
     Ok(match kind {
         CaptureBlock::Classic(classic) => {
@@ -386,23 +398,37 @@ fn take(
         CaptureBlock::Block(Block::InterfaceDescription(described)) => {
             let resolution = u32::from(described.if_tsresol & 0x7f);
             let base: u64 = if described.if_tsresol & 0x80 == 0 { 10 } else { 2 };
+            // The parser reads it as little-endian in any section.
+            let offset_seconds = if dialect.is_big_endian() {
+                described.if_tsoffset.swap_bytes()
+            } else {
+                described.if_tsoffset
+            };
             interfaces.push(Interface {
                 link: LinkType::of(u32::try_from(described.linktype.0).unwrap_or(u32::MAX), name)?,
                 per_second: base.checked_pow(resolution),
-                offset_seconds: described.if_tsoffset,
+                offset_seconds,
             });
             None
         }
         CaptureBlock::Block(Block::EnhancedPacket(enhanced)) => {
-            let interface = usize::try_from(enhanced.if_id).ok().and_then(|id| interfaces.get(id));
             let ticks = u64::from(enhanced.ts_high) << 32 | u64::from(enhanced.ts_low);
-            let time = interface
-                .ok_or(BadLine::NoInterface)
-                .and_then(|interface| time(*interface, ticks));
-            let captured = usize::try_from(enhanced.caplen)
-                .unwrap_or(usize::MAX)
-                .min(enhanced.data.len());
-            Some(packet(interface, time, enhanced.origlen, &enhanced.data[..captured]))
+            let lengths = [enhanced.caplen, enhanced.origlen];
+            Some(timed(enhanced.if_id, ticks, lengths, enhanced.data))
+        }
+        // The parser reads this kind, too, as little-endian in any section.
+        CaptureBlock::Block(Block::Unknown(unknown))
+            if dialect.number(unknown.block_type.to_le_bytes()) == OBSOLETE_PACKET =>
+        {
+            let Some((fields, data)) = unknown.data.split_first_chunk::<20>() else {
+                return Ok(Some(packet(None, Err(BadLine::NoTime), 0, &[])));
+            };
+            let number = |at: usize| dialect.number([fields[at], fields[at + 1], fields[at + 2], fields[at + 3]]);
+            // Two bytes are the interface, and two the number of lost packets.
+            let shift = if dialect.is_big_endian() { 16 } else { 0 };
+            let ticks = u64::from(number(4)) << 32 | u64::from(number(8));
+            let lengths = [number(12), number(16)];
+            Some(timed(number(0) >> shift & 0xffff, ticks, lengths, data))
         }
         CaptureBlock::Block(Block::SimplePacket(simple)) => Some(packet(
             interfaces.first(),

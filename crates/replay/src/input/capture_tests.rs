@@ -67,11 +67,11 @@ fn read(capture: &[u8], by: Option<By>) -> Result<CaptureContents, String> {
         by,
         ..Options::default()
     };
-    let told = |error: Error| error.to_string();
+    let message = |error: Error| error.to_string();
     let mut collected = Collected::default();
-    let mut reader = Reader::of(Cursor::new(capture.to_vec()), "f", &options).map_err(told)?;
+    let mut reader = Reader::of(Cursor::new(capture.to_vec()), "f", &options).map_err(message)?;
     let mut packets = Vec::new();
-    while let Some(event) = reader.next(&mut collected).map_err(told)? {
+    while let Some(event) = reader.next(&mut collected).map_err(message)? {
         let key = String::from_utf8_lossy(collected.keys.name(event.key)).into_owned();
         packets.push((event.time, event.cost, key));
     }
@@ -130,10 +130,10 @@ fn keys_are_senders_receivers_or_all() {
     assert_eq!(keys(By::All), ["all"; 4]);
     assert_eq!(keys(By::parse("ip,host"))[0], "192.0.2.1 192.0.2.2");
     for by in [By::Path, By::Status, By::Column("a".to_owned())] {
-        let told = read(&capture, Some(by)).expect_err("no such key");
+        let error = read(&capture, Some(by)).expect_err("no such key");
         assert!(
-            told.ends_with("say --by ip (the sender), host (the receiver) or all"),
-            "{told}"
+            error.ends_with("say --by ip (the sender), host (the receiver) or all"),
+            "{error}"
         );
     }
 }
@@ -165,16 +165,16 @@ fn truncated_capture_is_read_to_its_end() {
         capture.len()
     });
     for end in 4..capture.len() {
-        let told = read(&capture[..end], None);
+        let result = read(&capture[..end], None);
         match end {
-            24 => assert_eq!(told.expect("no packets").0.len(), 0),
+            24 => assert_eq!(result.expect("no packets").0.len(), 0),
             0..24 => assert_eq!(
-                told,
+                result,
                 Err("f: the capture is cut off within its header: copy or capture it again".to_owned())
             ),
-            _ if end >= ends[0] => assert_eq!(told.expect("a packet").0.len(), 1),
+            _ if end >= ends[0] => assert_eq!(result.expect("a packet").0.len(), 1),
             _ => assert_eq!(
-                told,
+                result,
                 Err("f: the capture is cut off within packet 1: copy or capture it again".to_owned())
             ),
         }
@@ -192,10 +192,10 @@ fn truncated_capture_is_read_to_its_end() {
 
 #[test]
 fn captures_that_are_not_read_are_named() {
-    let told = read(&LITTLE.header(105), None).expect_err("of a wireless network");
+    let error = read(&LITTLE.header(105), None).expect_err("of a wireless network");
     assert!(
-        told.starts_with("f is a packet capture of link type 105, which is not read"),
-        "{told}"
+        error.starts_with("f is a packet capture of link type 105, which is not read"),
+        "{error}"
     );
     let mut broken = LITTLE.header(1);
     broken.extend([0, 0, u32::MAX, 60].into_iter().flat_map(u32::to_le_bytes));
@@ -204,8 +204,11 @@ fn captures_that_are_not_read_are_named() {
         "f: the capture is broken within packet 1: copy or capture it again"
     );
     let modified = [&[0x34, 0xcd, 0xb2, 0xa1][..], &[0; 60]].concat();
-    let told = read(&modified, None).expect_err("the modified format");
-    assert!(told.contains("modified") && told.contains("editcap -F pcap"), "{told}");
+    let error = read(&modified, None).expect_err("the modified format");
+    assert!(
+        error.contains("modified") && error.contains("editcap -F pcap"),
+        "{error}"
+    );
 }
 
 /// Writes a block of pcapng, in little endian.
@@ -269,6 +272,40 @@ fn pcapng_of_several_interfaces_is_read() {
         ]
     );
     assert_eq!(bad, ["f:4: the capture does not describe the interface of the packet"]);
+}
+
+/// Appends a block in big-endian order, from a body in that order.
+fn big_endian_block(capture: &mut Vec<u8>, kind: u32, body: &[u8]) {
+    let length = u32::try_from(body.len() + 12).expect("a small block").to_be_bytes();
+    capture.extend([&kind.to_be_bytes(), &length[..], body, &length].concat());
+}
+
+#[test]
+fn offsets_and_obsolete_packets_have_either_order() {
+    let frame = ipv4(1, 2);
+    let numbers = [0, 5_000_001, 20, 1_500_u32];
+    let read_one = |capture: &[u8]| read(capture, None).map(|(packets, bad)| (packets, bad.len()));
+    // An offset of 7 s, and an interface with the number 0 that lost 3 packets.
+    let mut big = Vec::new();
+    let section = [&0x1a2b_3c4d_u32.to_be_bytes()[..], &[0, 1, 0, 0], &[0xff; 8]].concat();
+    big_endian_block(&mut big, 0x0a0d_0d0a, &section);
+    let interface = [
+        0, 101, 0, 0, 0, 0, 0xff, 0xff, 0, 14, 0, 8, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0,
+    ];
+    big_endian_block(&mut big, 1, &interface);
+    let fields: Vec<u8> = numbers.into_iter().flat_map(u32::to_be_bytes).collect();
+    big_endian_block(&mut big, 2, &[&[0, 0, 0, 3][..], &fields, &frame].concat());
+    let section = [&0x1a2b_3c4d_u32.to_le_bytes()[..], &[1, 0, 0, 0], &[0xff; 8]].concat();
+    let interface = [
+        101, 0, 0, 0, 0xff, 0xff, 0, 0, 14, 0, 8, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    let fields: Vec<u8> = numbers.into_iter().flat_map(u32::to_le_bytes).collect();
+    let packet = [&[0, 0, 3, 0][..], &fields, &frame].concat();
+    let little = [block(0x0a0d_0d0a, &section), block(1, &interface), block(2, &packet)].concat();
+    for capture in [big, little] {
+        let expected = (vec![(12_000_001_000, 1_500, "192.0.2.1".to_owned())], 0);
+        assert_eq!(read_one(&capture), Ok(expected));
+    }
 }
 
 /// A growing capture, which comes in pieces of a length; after the last byte, each read is a pause that is counted.

@@ -239,7 +239,7 @@ impl Columns {
         let mut notices = Vec::new();
         let name = |at: usize| text::printable(names.get(at).map_or(&[], |name| name), 40);
         if let Some(unit) = self.stamps.unix_unit() {
-            notices.push(format!("{input}: `{}` is read as Unix {unit}", name(self.time.0)));
+            notices.push(format!("{input}: `{}` is read as {unit}", name(self.time.0)));
         }
         if self.is_time_by_values {
             let name = name(self.time.0);
@@ -253,10 +253,8 @@ impl Columns {
                 name(at)
             ));
         }
-        if let Some(metric) = names::of_metric(names).filter(|_| self.select.only.is_empty()) {
-            notices.push(format!(
-                "{input}: each line is a sample of a metric, and a request has several (--only {metric}=http_reqs replays the requests)"
-            ));
+        if let Some([reason, condition]) = names::of_several_lines(names).filter(|_| self.select.only.is_empty()) {
+            notices.push(format!("{input}: {reason} (--only {condition} replays the requests)"));
         }
         if self.stamps.has_assumed_utc() && !self.is_named_utc(names) {
             notices.push(super::ZONE_NOTICE.to_owned());

@@ -240,9 +240,9 @@ mod tests {
 
     fn unpacked(packed: Vec<u8>) -> Result<(Vec<u8>, Option<String>), String> {
         let mut text = Vec::new();
-        let told = |error: io::Error| error.to_string();
-        let (mut source, damage) = unpack(Cursor::new(packed)).map_err(told)?;
-        source.read_to_end(&mut text).map_err(told)?;
+        let message = |error: io::Error| error.to_string();
+        let (mut source, damage) = unpack(Cursor::new(packed)).map_err(message)?;
+        source.read_to_end(&mut text).map_err(message)?;
         Ok((text, damage.take()))
     }
 
@@ -283,8 +283,8 @@ mod tests {
                 Some(format!("the {name} data is cut off: the rest is lost")),
                 "{name}"
             );
-            let told = unpacked(whole[..10].to_vec()).expect_err(name);
-            assert_eq!(told, format!("the {name} data is cut off"));
+            let error = unpacked(whole[..10].to_vec()).expect_err(name);
+            assert_eq!(error, format!("the {name} data is cut off"));
         }
     }
 

@@ -98,7 +98,7 @@ fn unclosed_quote_costs_its_own_line_only() {
     let open = "a quote is not closed within the next 100 lines or 64 KiB";
     let many: String = (3..1_000).map(|second| format!("{second},a\n")).collect();
     let after: Vec<(i64, u64)> = (3..1_000).map(|second| (second, 1)).collect();
-    for (line, told) in [
+    for (line, reason) in [
         ("2,\"b", open.to_owned()),
         ("\"2,b", open.to_owned()),
         (
@@ -109,7 +109,7 @@ fn unclosed_quote_costs_its_own_line_only() {
         let text = format!("time,key\n1,a\n{line}\n{many}");
         let (events, bad, quoted) = read_text(&text, &old()).expect("good lines");
         assert_eq!(events[1..], after, "{line}");
-        assert_eq!((bad, quoted), (1, vec![format!("f:3: {told}: `{line}`")]));
+        assert_eq!((bad, quoted), (1, vec![format!("f:3: {reason}: `{line}`")]));
     }
     // The next line with quotes reveals the open quote.
     let text = "time,key\n1,\"a\n2,\"b\"\n3,\"c\"\n";

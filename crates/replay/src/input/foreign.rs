@@ -73,7 +73,7 @@ const MAGIC: &[(usize, &[u8], &str, &str)] = &[
 ];
 
 /// Text that has no line for each request, or lines without a time or a client.
-const TEXTS: [(&str, &str, &str); 12] = [
+const TEXTS: [(&str, &str, &str); 13] = [
     (
         r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(?:emerg|alert|crit|error|warn|notice|info|debug)\] \d+#",
         "an error log of nginx, which has no line for each request",
@@ -103,6 +103,11 @@ const TEXTS: [(&str, &str, &str); 12] = [
         r#"^(?:[A-Z], \[[^\]]*\] +[A-Z]+ -- : (?:\[[^\]]*\] )*)?Started [A-Z]+ "\S+" for "#,
         "a log of Rails, with several lines for each request",
         "grep 'Started ' FILE | meter-replay --regex 'for (?<key>\\S+) at (?<time>.+)$' ... -",
+    ),
+    (
+        r" dnsmasq\[\d+\]: ",
+        "a log of dnsmasq, with several lines for each query",
+        "grep 'query\\[' FILE | meter-replay --regex '^(?<time>\\w+ +\\d+ \\S+|\\S+) .* from (?<key>\\S+)$' ... -",
     ),
     (
         r"^[0-9a-fA-F.:]+, [^,]*, \d{1,2}/\d{1,2}/\d{2,4}, \d{1,2}:\d\d:\d\d, ",

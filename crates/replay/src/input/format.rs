@@ -55,13 +55,13 @@ impl InputFormat {
         if let Some(dialect) = Dialect::of(head, input)? {
             return Ok(Self::Capture(dialect));
         }
-        let refused = |foreign: foreign::Foreign| Error::Foreign {
+        let unsupported = |foreign: foreign::Foreign| Error::Foreign {
             path: input.to_owned(),
             what: foreign.what,
             instead: foreign.instead,
         };
         if let Some(foreign) = foreign::binary(head) {
-            return Err(refused(foreign));
+            return Err(unsupported(foreign));
         }
         let head = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(head);
         let lines: Vec<&[u8]> = head
@@ -85,7 +85,7 @@ impl InputFormat {
             return Ok(Self::Delimited(table));
         }
         if let Some(foreign) = foreign::text(&lines).or_else(|| foreign::of_returns(&lines)) {
-            return Err(refused(foreign));
+            return Err(unsupported(foreign));
         }
         if foreign::is_noise(head) {
             return Err(Error::Noise { path: input.to_owned() });

@@ -313,8 +313,8 @@ fn value(name: &str, next: Option<&Piece>) -> &'static str {
 
 /// Returns the last line of a regular expression error, which has its reason.
 pub(super) fn one_reason(error: &regex::Error) -> String {
-    let told = error.to_string();
-    let last = told
+    let error = error.to_string();
+    let last = error
         .lines()
         .rev()
         .find(|line| !line.trim().is_empty())
@@ -424,8 +424,8 @@ mod tests {
             ("%h %", "ends within"),
             ("%h %-", "no directive"),
         ] {
-            let told = compile(format).expect_err(format);
-            assert!(told.contains(reason), "{format}: {told}");
+            let error = compile(format).expect_err(format);
+            assert!(error.contains(reason), "{format}: {error}");
         }
     }
 }

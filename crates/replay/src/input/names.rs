@@ -13,14 +13,15 @@ pub(super) const TIME: &[&str] = &[
     "datetime",
     "date_time",
     "ts",
+    "msec",
     "time_iso8601",
     "time_local",
-    "msec",
     "_time",
     "date",
     "eventTime",
     "event_time",
     "EdgeStartTimestamp",
+    "requestTimeEpoch",
     "requestTime",
     "created_at",
     "date_create",
@@ -59,6 +60,8 @@ pub(super) const TIME: &[&str] = &[
     "occurred_at",
     "received_at",
     "TimeGenerated",
+    "TimeGenerated [UTC]",
+    "timestamp [UTC]",
     "TimeCreated",
     "UtcTime",
     "timestamp_ms",
@@ -160,6 +163,8 @@ const IP: &[&str] = &[
     "fromhost-ip",
     "fwd",
     "source_ip",
+    "sourceIpPort",
+    "IP.source",
     "source_address",
     "source-address",
     "sourceAddress",
@@ -183,6 +188,12 @@ const IP: &[&str] = &[
     "x_real_ip",
     "x-real-ip",
     "http_x_real_ip",
+    "cf-connecting-ip",
+    "cf_connecting_ip",
+    "true-client-ip",
+    "true_client_ip",
+    "fly-client-ip",
+    "fly_client_ip",
     "peer_ip",
     "peer_addr",
     "origin",
@@ -296,6 +307,7 @@ const STATUS: &[&str] = &[
     "httpStatusCode",
     "response_status",
     "statuscode",
+    "responseCode",
     "response",
     "code",
     "s",
@@ -350,13 +362,18 @@ pub(super) fn of(part: &By) -> &'static [&'static str] {
     }
 }
 
-/// Returns the name of the field with the name of a metric, if these are the names of k6's results.
-pub(super) fn of_metric(names: &[Vec<u8>]) -> Option<&'static str> {
+/// Returns why a request has several lines, and the condition that selects one of them, if these are the names of k6's results or of the audit log of
+/// Kubernetes.
+pub(super) fn of_several_lines(names: &[Vec<u8>]) -> Option<[&'static str; 2]> {
     let has = |wanted: &str| names.iter().any(|name| name == wanted.as_bytes());
+    let metric = "each line is a sample of a metric, and a request has several";
     if has("metric_name") && has("metric_value") {
-        Some("metric_name")
+        Some([metric, "metric_name=http_reqs"])
+    } else if has("metric") && has("data.value") {
+        Some([metric, "metric=http_reqs"])
     } else {
-        (has("metric") && has("data.value")).then_some("metric")
+        let stage = "each line is a stage of a request, and a request may have several";
+        (has("auditID") && has("stage")).then_some([stage, "stage=ResponseComplete"])
     }
 }
 

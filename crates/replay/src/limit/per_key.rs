@@ -15,6 +15,7 @@ use std::fmt;
 
 use super::{AlgorithmName, LimitRule, LimitSpec};
 use crate::Error;
+use crate::event::Keys;
 
 /// The key of the row for every key without a row of its own.
 const OTHERS: &str = "*";
@@ -117,6 +118,22 @@ impl RuleFile {
         self.rows.get(key).copied().unwrap_or(self.others)
     }
 
+    /// Returns a notice if `names` lacks the keys or plans of some rows. It quotes one of these unless `anonymise` is set.
+    pub(crate) fn notice_of_unmet(&self, names: &Keys, called: &str, anonymise: bool) -> Option<String> {
+        let unmet = || self.rows.keys().filter(|name| !names.has(name));
+        let first = unmet().min()?;
+        let example = if anonymise {
+            String::new()
+        } else {
+            format!(", such as `{}`", String::from_utf8_lossy(first))
+        };
+        let count = unmet().count();
+        Some(format!(
+            "{count} of the {called}s in {} came in no request{example}",
+            self.name
+        ))
+    }
+
     /// Returns the number of keys or plans in the file, and the number of limits.
     #[must_use]
     pub fn len(&self) -> (usize, usize) {
@@ -210,8 +227,8 @@ mod tests {
             ("\"a,1/s", "plans.csv:1: expected KEY,LIMIT"),
             ("\"x y\" z 1/s", "plans.csv:1: expected KEY,LIMIT"),
         ] {
-            let told = parse(text).expect_err("bad rows");
-            assert!(told.starts_with(expected), "{told}");
+            let error = parse(text).expect_err("bad rows");
+            assert!(error.starts_with(expected), "{error}");
         }
     }
 }

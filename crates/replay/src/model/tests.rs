@@ -12,18 +12,18 @@ fn model(text: &str) -> Model {
 }
 
 /// Returns verdicts as words: admitted, delayed, never, or the wait in milliseconds.
-fn told(text: &str, requests: &[(i64, u64)]) -> Vec<String> {
+fn verdicts(text: &str, requests: &[(i64, u64)]) -> Vec<String> {
     let (model, mut state) = (model(text), ModelState::New);
-    let mut told = Vec::new();
+    let mut verdicts = Vec::new();
     for &(time, cost) in requests {
-        told.push(match model.check(&mut state, time, cost) {
+        verdicts.push(match model.check(&mut state, time, cost) {
             EventVerdict::Admitted => "ok".to_owned(),
             EventVerdict::Delayed(delay) => format!("+{}", delay.as_millis()),
             EventVerdict::Never => "never".to_owned(),
             EventVerdict::Denied(wait) => wait.as_millis().to_string(),
         });
     }
-    told
+    verdicts
 }
 
 #[test]
@@ -38,12 +38,12 @@ fn fixed_windows_begin_at_multiples_of_the_period() {
         (180 * S, 3),
     ];
     assert_eq!(
-        told("fixed:3/min", &steps),
+        verdicts("fixed:3/min", &steps),
         ["ok", "1000", "ok", "59000", "never", "ok", "ok"]
     );
     // Times before 1970 also work.
     assert_eq!(
-        told("fixed:1/s", &[(-S / 2, 1), (-S / 4, 1), (0, 1)]),
+        verdicts("fixed:1/s", &[(-S / 2, 1), (-S / 4, 1), (0, 1)]),
         ["ok", "250", "ok"]
     );
 }
@@ -52,7 +52,7 @@ fn fixed_windows_begin_at_multiples_of_the_period() {
 fn sliding_log_forgets_cells_after_exactly_one_period() {
     let steps = [(0, 2), (30 * S, 1), (59 * S, 1), (60 * S, 1), (60 * S, 2), (90 * S, 2)];
     assert_eq!(
-        told("sliding-log:3/min", &steps),
+        verdicts("sliding-log:3/min", &steps),
         ["ok", "ok", "1000", "ok", "30000", "ok"]
     );
 }
@@ -69,11 +69,11 @@ fn sliding_window_weighs_the_window_before() {
         (119 * S, 1),
     ];
     assert_eq!(
-        told("sliding-window:10/min", &steps),
+        verdicts("sliding-window:10/min", &steps),
         ["ok", "6000", "ok", "6000", "ok", "ok"]
     );
     // A full window blocks a full cost until the window after the next.
-    assert_eq!(told("sliding-window:10/min", &[(0, 10), (0, 10)]), ["ok", "120000"]);
+    assert_eq!(verdicts("sliding-window:10/min", &[(0, 10), (0, 10)]), ["ok", "120000"]);
 }
 
 #[test]
@@ -92,31 +92,34 @@ fn nginx_admits_burst_plus_one_draining_by_milliseconds() {
         at(1_000),
     ];
     assert_eq!(
-        told("nginx:10r/s burst=2 nodelay", &steps),
+        verdicts("nginx:10r/s burst=2 nodelay", &steps),
         ["ok", "ok", "ok", "100", "1", "ok", "100", "ok", "ok", "ok"]
     );
     assert_eq!(
-        told("nginx:10r/s burst=2", &steps[..5]),
+        verdicts("nginx:10r/s burst=2", &steps[..5]),
         ["ok", "+100", "+200", "100", "1"]
     );
     assert_eq!(
-        told("nginx:10r/s burst=2 delay=1", &steps[..4]),
+        verdicts("nginx:10r/s burst=2 delay=1", &steps[..4]),
         ["ok", "ok", "+100", "100"]
     );
-    assert_eq!(told("nginx:10r/s", &steps[..2]), ["ok", "100"]);
+    assert_eq!(verdicts("nginx:10r/s", &steps[..2]), ["ok", "100"]);
     // 1.666 a second: a request a second later has drained 1666 of 1000, one 600 ms later 999.
-    assert_eq!(told("nginx:100r/m", &[at(0), at(600), at(601)]), ["ok", "1", "ok"]);
+    assert_eq!(verdicts("nginx:100r/m", &[at(0), at(600), at(601)]), ["ok", "1", "ok"]);
 }
 
 #[test]
 fn nginx_treats_distant_past_as_one_millisecond_later() {
     let at = |ms: i64| (ms * MS, 1);
     assert_eq!(
-        told("nginx:1r/s burst=1 nodelay", &[at(100_000), at(99_999), at(1)]),
+        verdicts("nginx:1r/s burst=1 nodelay", &[at(100_000), at(99_999), at(1)]),
         ["ok", "ok", "100999"]
     );
     // A millisecond drains one thousandth; the clock of the key then goes back.
-    assert_eq!(told("nginx:1000r/s", &[at(100_000), at(1), at(2)]), ["ok", "ok", "ok"]);
+    assert_eq!(
+        verdicts("nginx:1000r/s", &[at(100_000), at(1), at(2)]),
+        ["ok", "ok", "ok"]
+    );
 }
 
 #[test]
@@ -148,11 +151,11 @@ fn models_are_read_and_written_alike() {
         ("nginx:10r/s burst=many", "`burst=many` is not a parameter"),
         ("nginx:10r/s nodelay delay=3", "`delay=3` contradicts"),
     ] {
-        let told = Model::parse(text)
+        let error = Model::parse(text)
             .expect("it names a model")
             .expect_err("a bad one")
             .to_string();
-        assert!(told.contains(expected), "{text}: {told}");
+        assert!(error.contains(expected), "{text}: {error}");
     }
     assert_eq!(Model::parse("10/s burst 20"), None);
 }

@@ -95,25 +95,25 @@ fn head(report: &Report<'_>) -> (Markup, i64) {
     // The span of the requests: the axis may begin earlier and end later.
     let span = report.traffic.first.zip(report.traffic.last);
     let days = span.map_or_else(String::new, |(first, last)| format!(", {}", words::days(first, last)));
-    let mut told: Vec<(&str, String)> = Vec::new();
-    let mut tell = |class, text: &str| told.extend(wrapped(text, TEXT_WIDTH).into_iter().map(|line| (class, line)));
-    tell("headline", &words::headline(report));
-    tell("soft", &format!("{}{days}", words::things_of(report)));
-    tell("soft", &words::meters(report));
+    let mut shown: Vec<(&str, String)> = Vec::new();
+    let mut add = |class, text: &str| shown.extend(wrapped(text, TEXT_WIDTH).into_iter().map(|line| (class, line)));
+    add("headline", &words::headline(report));
+    add("soft", &format!("{}{days}", words::things_of(report)));
+    add("soft", &words::meters(report));
     let (inputs, notices) = (words::inputs(report), words::notices(report));
     inputs
         .iter()
         .take(MOST_NOTES)
-        .for_each(|input| tell("soft", &format!("read: {input}")));
+        .for_each(|input| add("soft", &format!("read: {input}")));
     notices
         .iter()
         .take(MOST_NOTES)
-        .for_each(|notice| tell("soft", &format!("note: {notice}")));
+        .for_each(|notice| add("soft", &format!("note: {notice}")));
     let hidden = inputs.len().saturating_sub(MOST_NOTES) + notices.len().saturating_sub(MOST_NOTES);
     if hidden > 0 {
-        tell("soft", &format!("{hidden} more in the other outputs"));
+        add("soft", &format!("{hidden} more in the other outputs"));
     }
-    let (text, bottom) = lines(told.iter().map(|(class, line)| (*class, line.as_str())), 38);
+    let (text, bottom) = lines(shown.iter().map(|(class, line)| (*class, line.as_str())), 38);
     let legend = bottom + 32;
     let head = html! {
         text class="title" x=(MARGIN) y="32" { "The effect of each limit" }

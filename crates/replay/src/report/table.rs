@@ -113,7 +113,7 @@ fn outcomes(text: &mut String, report: &Report<'_>) {
 
 fn suggestions(text: &mut String, report: &Report<'_>) {
     let mut rows = vec![row(["limit", "least burst at its rate", "least rate at its burst"])];
-    let mut told = |name: String, suggestion: Option<Suggestion>| {
+    let mut add = |name: String, suggestion: Option<Suggestion>| {
         rows.extend(suggestion.map(|suggestion| {
             vec![
                 name,
@@ -126,8 +126,8 @@ fn suggestions(text: &mut String, report: &Report<'_>) {
         if !matches!(outcome.limit, LimitRule::Meter(_)) {
             continue;
         }
-        told(outcome.limit.to_string(), outcome.suggestion);
-        told(format!("  {}", words::SPREAD), words::spread_suggestion(outcome));
+        add(outcome.limit.to_string(), outcome.suggestion);
+        add(format!("  {}", words::SPREAD), words::spread_suggestion(outcome));
     }
     if rows.len() > 1 {
         text.push_str("\nSmallest limits without denials:\n");

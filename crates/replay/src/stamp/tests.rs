@@ -321,10 +321,13 @@ fn unit_of_unix_time_follows_its_magnitude() {
         ("1716163218123", UnixUnit::Milliseconds),
         ("1716163218123456", UnixUnit::Microseconds),
         ("1716163218123456789", UnixUnit::Nanoseconds),
+        ("638517600181234567", UnixUnit::Ticks),
     ] {
-        stamps.parse(stamp.as_bytes()).expect(stamp);
+        let time = stamps.parse(stamp.as_bytes()).expect(stamp);
+        assert_eq!(time / SECOND, 1_716_163_218, "{stamp}");
         assert_eq!(stamps.unix_unit(), Some(unit));
     }
+    assert_eq!(stamps.parse(b"638517600181234567"), Ok(1_716_163_218_123_456_700));
 }
 
 /// Seconds after 2024-10-27 02:00 in summer, of stamps in Berlin.

@@ -1,4 +1,4 @@
-//! Reads Unix time in any of its units.
+//! Reads Unix time in any of its units, and the ticks of .NET.
 
 use std::fmt;
 
@@ -15,7 +15,15 @@ pub enum UnixUnit {
     Microseconds,
     /// Nanoseconds.
     Nanoseconds,
+    /// The ticks of .NET: units of 100 ns since the year 1.
+    Ticks,
 }
+
+/// The first and the last ticks of the years 1990 to 2099. As nanoseconds they would be in 1989 to 1991.
+const TICKS: std::ops::Range<u64> = 627_667_488_000_000_000..662_380_416_000_000_000;
+
+/// The ticks at the Unix epoch.
+const EPOCH_TICKS: i128 = 621_355_968_000_000_000;
 
 impl UnixUnit {
     /// Returns the unit of this name, as in `--time-format`: `s`, `ms`, `us` or `ns`.
@@ -36,6 +44,7 @@ impl UnixUnit {
             0..100_000_000_000 => Self::Seconds,
             100_000_000_000..100_000_000_000_000 => Self::Milliseconds,
             100_000_000_000_000..100_000_000_000_000_000 => Self::Microseconds,
+            _ if TICKS.contains(&number) => Self::Ticks,
             _ => Self::Nanoseconds,
         }
     }
@@ -46,6 +55,7 @@ impl UnixUnit {
             Self::Milliseconds => 6,
             Self::Microseconds => 3,
             Self::Nanoseconds => 0,
+            Self::Ticks => 2,
         }
     }
 }
@@ -53,10 +63,11 @@ impl UnixUnit {
 impl fmt::Display for UnixUnit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Seconds => "seconds",
-            Self::Milliseconds => "milliseconds",
-            Self::Microseconds => "microseconds",
-            Self::Nanoseconds => "nanoseconds",
+            Self::Seconds => "Unix seconds",
+            Self::Milliseconds => "Unix milliseconds",
+            Self::Microseconds => "Unix microseconds",
+            Self::Nanoseconds => "Unix nanoseconds",
+            Self::Ticks => "ticks of .NET",
         })
     }
 }
@@ -114,7 +125,10 @@ pub(super) fn parse(stamp: &[u8], unit: Option<UnixUnit>) -> Result<(i128, UnixU
     }
     let whole: u64 = whole.parse().map_err(|_| StampError::OutOfRange)?;
     let unit = unit.unwrap_or_else(|| UnixUnit::of_magnitude(whole));
+    let epoch = if unit == UnixUnit::Ticks { EPOCH_TICKS } else { 0 };
     let fraction = fraction.bytes().chain(std::iter::repeat(b'0')).take(unit.digits());
-    let ns = fraction.fold(i128::from(whole), |ns, digit| ns * 10 + i128::from(digit - b'0'));
+    let ns = fraction.fold(i128::from(whole) - epoch, |ns, digit| {
+        ns * 10 + i128::from(digit - b'0')
+    });
     Ok((if unsigned.len() < stamp.len() { -ns } else { ns }, unit))
 }

@@ -51,10 +51,15 @@ pub struct Stream {
     may_be_coarse: bool,
 }
 
-/// Returns whether all keys are private addresses.
+/// Returns whether all keys are private addresses, their networks, or local sockets.
 fn are_ours(keys: &Keys) -> bool {
     let ours = Proxies::default();
-    !keys.is_empty() && keys.ids().all(|key| ours.has(keys.name(key)))
+    let is_ours = |name: &[u8]| {
+        let address = name.split(|&byte| byte == b'/').next().unwrap_or_default();
+        // The network of `::1` begins with `::`.
+        ours.has(address) || address == b"::"
+    };
+    !keys.is_empty() && keys.ids().all(|key| is_ours(keys.name(key)))
 }
 
 /// Returns whether a key is empty, or a dash.
@@ -409,7 +414,7 @@ impl Stream {
             trace.notices.push(notice.to_owned());
         }
         if context.options.by.is_none() && trace.by == By::Ip && trace.unit == Unit::Requests && are_ours(&trace.keys) {
-            let notice = "every client has a private address, as a proxy has: if these are proxies, --by xff takes the client from the list of \
+            let notice = "every client has a private or local address, as a proxy has: if these are proxies, --by xff takes the client from the list of \
                           forwarded addresses";
             trace.notices.push(notice.to_owned());
         }

@@ -1,8 +1,8 @@
 //! The part of a key's past that can still determine the least rate.
 //!
-//! A burst B and a rate R deny nothing if and only if every run of requests, from time t to time u, asks for at most B + R * (u - t).
-//! So the least rate is the slope of the steepest line between two points: (t, units asked before t) and a later (u, units asked up to u, less B).
-//! For each later point, lay a line against the earlier points from below right: the steepest line goes through the touched point.
+//! Let a run be the requests from time t to time u. A burst B and a rate R deny nothing if and only if each run asks for at most B + R * (u - t). So
+//! the least rate is the slope of the steepest line between two points: (t, units asked before t) and a later (u, units asked up to u, less B). For
+//! each later point, lay a line against the earlier points from below right: the steepest line goes through the touched point.
 //!
 //! Two facts bound the work. A line can only touch corners of the lower convex hull of the points. And if a line is steeper than the steepest so far,
 //! it touches no corner to the left of the corner that the steepest touches. So corners are discarded on either side, each once: a request costs
@@ -13,8 +13,8 @@
 //!
 //! Measured corners a key, in days of access logs: one to three on average by client, and at most 15 with all requests in one key. A log of tokens
 //! has 35 against a burst of billions. Three million requests at random times have 40 against a burst of a million. Only traffic that accelerates
-//! continuously by a tiny amount has many. If each of three million gaps is 3 ns less than the one before it, there are 8,000 against a burst of 10,
-//! and 82,000 against 1,000. Against a burst of a million, nearly all points are corners, of 16 bytes each. A request takes 10 to 50 ns.
+//! continuously by a tiny amount has many. If each of three million gaps is 3 ns shorter than the last, a burst of 10 has 8,000 corners and a burst
+//! of 1,000 has 82,000. Against a burst of a million, nearly all points are corners, of 16 bytes each. A request takes 10 to 50 ns.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;

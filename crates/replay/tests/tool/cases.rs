@@ -100,12 +100,12 @@ fn json(arguments: &[&str], input: &str) -> Value {
 #[test]
 fn every_kind_of_input_is_read_as_expected() {
     for case in CASES {
-        let told = json(case.arguments, case.input);
+        let report = json(case.arguments, case.input);
         let numbers = [
-            &told["traffic"]["requests"],
-            &told["traffic"]["bad_lines"],
-            &told["traffic"]["keys"],
-            &told["limits"][0]["denied"],
+            &report["traffic"]["requests"],
+            &report["traffic"]["bad_lines"],
+            &report["traffic"]["keys"],
+            &report["limits"][0]["denied"],
         ];
         let expected = [case.requests, case.bad, case.keys, case.denied];
         assert_eq!(numbers.map(Value::as_u64), expected.map(Some), "{}", case.input);
@@ -115,9 +115,9 @@ fn every_kind_of_input_is_read_as_expected() {
 #[test]
 fn key_is_the_bare_address_in_any_spelling() {
     for case in &CASES[..10] {
-        let told = json(case.arguments, case.input);
+        let report = json(case.arguments, case.input);
         assert_eq!(
-            told["limits"][0]["hardest_hit"][0]["key"], "203.0.113.7",
+            report["limits"][0]["hardest_hit"][0]["key"], "203.0.113.7",
             "{}",
             case.input
         );

@@ -99,13 +99,13 @@ Hardest hit by 10/s & 30/h:
         );
         let json = report(&["--limit", limit, "--algorithm", algorithm, "--format", "json", &log]);
         let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-        let told = &json["limits"][0];
-        assert_eq!(told["limit"]["text"], limit);
-        assert_eq!(told["limit"]["cells"], serde_json::Value::Null);
-        assert_eq!(told["limit"]["each"][0]["cells"], 10);
-        assert_eq!(told["limit"]["each"][1]["text"], "30/h");
-        assert_eq!((&told["admitted"], &told["denied"]), (&30.into(), &42.into()));
-        assert_eq!(told["least_burst"]["reason"], "two-limits");
+        let outcome = &json["limits"][0];
+        assert_eq!(outcome["limit"]["text"], limit);
+        assert_eq!(outcome["limit"]["cells"], serde_json::Value::Null);
+        assert_eq!(outcome["limit"]["each"][0]["cells"], 10);
+        assert_eq!(outcome["limit"]["each"][1]["text"], "30/h");
+        assert_eq!((&outcome["admitted"], &outcome["denied"]), (&30.into(), &42.into()));
+        assert_eq!(outcome["least_burst"]["reason"], "two-limits");
     }
     let average = report(&["--limit", limit, "--algorithm", "exponential", &log]);
     assert!(
@@ -261,10 +261,10 @@ fn bad_lines_are_counted_and_first_few_quoted() {
         text(&output.stdout)
     );
     assert!(text(&output.stdout).contains("lines skipped as bad: 10"));
-    let told = text(&output.stderr);
-    let quoted: Vec<&str> = told.lines().collect();
+    let printed = text(&output.stderr);
+    let quoted: Vec<&str> = printed.lines().collect();
     let reason = "not a line of Common or Combined Log Format";
-    assert_eq!(quoted.len(), 6, "{told}");
+    assert_eq!(quoted.len(), 6, "{printed}");
     assert_eq!(quoted[0], format!("{log}:1: {reason}: ` \"curl/7.54.0\"`"));
     assert_eq!(quoted[1], format!("{log}:5: {reason}: `what 0 \\u{{1b}}[31m\u{fffd}`"));
     assert_eq!(
@@ -278,13 +278,16 @@ fn input_without_a_good_line_is_an_error() {
     let bad = file("all-bad.log", "one\ntwo\n\n");
     let blank = file("blank.log", "\n\r\n");
     let empty = file("empty.log", "");
-    let told = complaint(&["--limit", "1/s", &bad, &empty]);
-    assert!(told.starts_with("no line could be read; the first of 2 is "), "{told}");
+    let printed = complaint(&["--limit", "1/s", &bad, &empty]);
     assert!(
-        told.contains(
+        printed.starts_with("no line could be read; the first of 2 is "),
+        "{printed}"
+    );
+    assert!(
+        printed.contains(
             "all-bad.log:1: not a line of Common or Combined Log Format: `one`; the file was taken for text of no known format"
         ),
-        "{told}"
+        "{printed}"
     );
     let header = file("header.csv", "time,key\n");
     for order in ["sort", "as-is"] {
@@ -361,10 +364,10 @@ fn traffic_of_decades_is_measured_or_an_error() {
     let yearly: String = (0..30_u64).map(|year| format!("{}\n", year * 31_557_600)).collect();
     let table = file("yearly.csv", format!("time\n{yearly}"));
     assert!(report(&["--limit", "1/7000d", "--allow-old", &table]).contains("  30         2      28"));
-    let told = complaint(&["--limit", "1/10000d", "--allow-old", &table]);
+    let printed = complaint(&["--limit", "1/10000d", "--allow-old", &table]);
     assert!(
-        told.contains("`all` spans more than 10 years in which 1/10000d is never idle"),
-        "{told}"
+        printed.contains("`all` spans more than 10 years in which 1/10000d is never idle"),
+        "{printed}"
     );
 }
 
@@ -415,10 +418,10 @@ fn bad_object_behind_prefix_counts_once() {
     let log = file("compose.log", format!("{good}\n{bad}\n{good}\n{bad}{good}\n"));
     let output = meter_replay(&["--limit", "1/s", &log]);
     assert_eq!(output.status.code(), Some(3));
-    let told = text(&output.stderr);
+    let printed = text(&output.stderr);
     assert!(
-        told.ends_with("skipped 2 of 5 lines as bad; the first few are above\n"),
-        "{told}"
+        printed.ends_with("skipped 2 of 5 lines as bad; the first few are above\n"),
+        "{printed}"
     );
-    assert!(told.contains(":2: the key is missing: `web-1  | {"), "{told}");
+    assert!(printed.contains(":2: the key is missing: `web-1  | {"), "{printed}");
 }

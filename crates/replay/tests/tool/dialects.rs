@@ -6,11 +6,11 @@ use meter_replay::input::{Collected, Options, Reader};
 /// The requests and bad lines that are read from a file, with their keys.
 fn read(content: &str) -> Result<(Vec<(i64, String)>, u64), String> {
     let source = std::io::Cursor::new(content.to_owned().into_bytes());
-    let told = |error: meter_replay::Error| error.to_string();
-    let mut reader = Reader::of(source, "input", &Options::default()).map_err(told)?;
+    let message = |error: meter_replay::Error| error.to_string();
+    let mut reader = Reader::of(source, "input", &Options::default()).map_err(message)?;
     let mut collected = Collected::default();
     let mut requests = Vec::new();
-    while let Some(event) = reader.next(&mut collected).map_err(told)? {
+    while let Some(event) = reader.next(&mut collected).map_err(message)? {
         let key = String::from_utf8_lossy(collected.keys.name(event.key)).into_owned();
         requests.push((event.time, key));
     }
@@ -144,6 +144,19 @@ fn usual_names_precede_those_with_other_marks() {
         r#"{"timestamp":1716163218,"Start Time":1577836800,"Remote Addr":"10.0.0.1","ip_address":"203.0.113.7"}"#;
     let expected = (vec![(1_716_163_218_000_000_000, "203.0.113.7".to_owned())], 0);
     assert_eq!(read(&format!("{record}\n")), Ok(expected));
+}
+
+#[test]
+fn finest_of_several_stamps_is_the_time() {
+    for line in [
+        // API Gateway of AWS, nginx, an export of Azure's portal.
+        r#"{"ip":"203.0.113.7","requestTime":"20/May/2024:00:00:18 +0000","requestTimeEpoch":"1716163218250","status":"200"}"#,
+        r#"{"time_local":"20/May/2024:00:00:18 +0000","msec":"1716163218.250","remote_addr":"203.0.113.7"}"#,
+        r#"{"TimeGenerated [UTC]":"2024-05-20T00:00:18.25Z","CIp":"203.0.113.7"}"#,
+    ] {
+        let expected = (1_716_163_218_250_000_000, "203.0.113.7".to_owned());
+        assert_eq!(read(&format!("{line}\n")), Ok((vec![expected], 0)), "{line}");
+    }
 }
 
 #[test]
@@ -344,6 +357,22 @@ fn samples_and_missing_keys_are_reported() {
     let samples = r#"{"type":"Point","metric":"http_reqs","data":{"time":"2024-05-20T00:00:18Z","value":1}}"#;
     let metric = "(--only metric=http_reqs replays the requests)";
     assert!(noted("k6.json", samples, &["--by", "all"], metric));
+    let stages = r#"{"kind":"Event","auditID":"1","stage":"RequestReceived","sourceIPs":["203.0.113.7"],"requestReceivedTimestamp":"2024-05-20T00:00:18.5Z"}"#;
+    let stage = "may have several (--only stage=ResponseComplete replays the requests)";
+    assert!(noted("stages.json", stages, &[], stage));
+    let local = "every client has a private or local address";
+    for (client, is_local) in [
+        ("10.0.0.1", true),
+        ("::1", true),
+        ("fd00::1", true),
+        ("unix:", true),
+        ("@", true),
+        ("203.0.113.7", false),
+        ("2001:db8::1", false),
+    ] {
+        let line = format!("{client} - - [20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 200 5\n");
+        assert_eq!(noted("local.log", &line, &[], local), is_local, "{client}");
+    }
     let missing = "some requests have no `ip` (empty or -): they share one meter";
     for client in ["", "-"] {
         let table = format!("time,ip\n1716163218,203.0.113.7\n1716163218,{client}\n");

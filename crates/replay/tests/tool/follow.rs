@@ -227,10 +227,10 @@ fn one_input_is_followed_and_no_more() {
         &["--follow", "--limit", "1/s", &path, "-"][..],
         &["--follow", "--limit", "1/s"],
     ] {
-        let told = complaint(arguments);
+        let printed = complaint(arguments);
         assert!(
-            told.contains("--follow takes one input") || told.contains("nothing to replay"),
-            "{told}"
+            printed.contains("--follow takes one input") || printed.contains("nothing to replay"),
+            "{printed}"
         );
     }
     assert!(complaint(&["--follow", "--limit", "1/s", "no-such.log"]).starts_with("no-such.log: "));

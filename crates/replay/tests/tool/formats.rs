@@ -437,22 +437,22 @@ fn an_example_of_each_format_is_read() {
             format.input,
             text(&output.stderr)
         );
-        let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        let traffic = &told["traffic"];
+        let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let traffic = &json["traffic"];
         let numbers = [
             &traffic["requests"],
             &traffic["bad_lines"],
             &traffic["keys"],
-            &told["limits"][0]["keys_denied"],
+            &json["limits"][0]["keys_denied"],
         ];
         assert_eq!(
             numbers.map(Value::as_u64),
             [3, 0, 2, 1].map(Some),
-            "{}: {told}",
+            "{}: {json}",
             format.input
         );
         assert_eq!(
-            told["limits"][0]["hardest_hit"][0]["key"], "203.0.113.7",
+            json["limits"][0]["hardest_hit"][0]["key"], "203.0.113.7",
             "{}",
             format.input
         );

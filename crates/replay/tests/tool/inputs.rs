@@ -92,8 +92,8 @@ fn unordered_lines_are_sorted_or_kept_as_given() {
     let mixed = file("mixed-up.log", log([5, 1, 9, 1, 5, 20]));
     let sorted = file("sorted.log", log([1, 1, 5, 5, 9, 20]));
     let expected = report(&["--limit", "1/s", &sorted]);
-    let told = report(&["--limit", "1/s", &mixed]);
-    assert_eq!(table(&told), table(&expected));
+    let printed = report(&["--limit", "1/s", &mixed]);
+    assert_eq!(table(&printed), table(&expected));
     // At 5 and 9 one is admitted; earlier requests are denied then.
     let as_is = report(&["--limit", "1/s", "--order", "as-is", &mixed]);
     assert!(table(&as_is).contains("6         3       3"), "{as_is}");
@@ -102,9 +102,12 @@ fn unordered_lines_are_sorted_or_kept_as_given() {
 #[test]
 fn packet_costs_its_bytes_on_the_wire() {
     let lan = file("lan.pcap", capture(&[(1, 1_500), (1, 1_500), (2, 1_500), (9, 60)]));
-    let told = report(&["--limit", "1500/s", "--limit", "4/h burst 4000", &lan]);
-    assert!(told.contains("1500/s                4,560     3,060   1,500"), "{told}");
-    assert!(told.contains("192.0.2.1"), "{told}");
+    let printed = report(&["--limit", "1500/s", "--limit", "4/h burst 4000", &lan]);
+    assert!(
+        printed.contains("1500/s                4,560     3,060   1,500"),
+        "{printed}"
+    );
+    assert!(printed.contains("192.0.2.1"), "{printed}");
     assert!(report(&["--limit", "1500/s", "--by", "host", &lan]).contains("192.0.2.2"));
     let packed = file("lan.pcap.gz", gzip(fs::read(&lan).expect("as written")));
     assert_eq!(
@@ -112,18 +115,18 @@ fn packet_costs_its_bytes_on_the_wire() {
         table(&report(&["--limit", "1500/s", &lan]))
     );
     for (option, value) in [("--by", "path"), ("--by", "status"), ("--key", "ip")] {
-        let told = complaint(&["--limit", "1/s", option, value, &lan]);
+        let printed = complaint(&["--limit", "1/s", option, value, &lan]);
         assert!(
-            told.ends_with("say --by ip (the sender), host (the receiver) or all"),
-            "{told}"
+            printed.ends_with("say --by ip (the sender), host (the receiver) or all"),
+            "{printed}"
         );
     }
     assert!(complaint(&["--limit", "1/s", "--cost", "n", &lan]).contains("a packet costs its bytes on the wire"));
     assert!(report(&["--limit", "1/s", "--cost", "packets", &lan]).contains("1/s              4         3       1"));
-    let told = complaint(&["--limit", "1/s", &file("beside.log", log([1])), &lan]);
+    let printed = complaint(&["--limit", "1/s", &file("beside.log", log([1])), &lan]);
     assert!(
-        told.ends_with("one has packets, the other requests; replay them apart"),
-        "{told}"
+        printed.ends_with("one has packets, the other requests; replay them apart"),
+        "{printed}"
     );
 }
 
@@ -142,8 +145,8 @@ fn paths_statuses_and_hosts_are_keys() {
         .concat(),
     );
     for (by, key) in [("path", "  /a "), ("status", "  404 "), ("host", "  www.example.org ")] {
-        let told = report(&["--limit", "1/s", "--by", by, &log]);
-        assert!(told.contains(key), "{told}");
+        let printed = report(&["--limit", "1/s", "--by", by, &log]);
+        assert!(printed.contains(key), "{printed}");
     }
 }
 
@@ -159,20 +162,20 @@ fn ipv6_network_is_one_key_by_default() {
     .map(|client| log_line(client, 1))
     .concat();
     let log = file("ipv6.log", log);
-    let told = report(&["--limit", "1/s", &log]);
+    let printed = report(&["--limit", "1/s", &log]);
     assert!(
-        told.contains("  2001:db8:1:2::/64 ") && told.contains("1 of 4"),
-        "{told}"
+        printed.contains("  2001:db8:1:2::/64 ") && printed.contains("1 of 4"),
+        "{printed}"
     );
-    assert!(told.contains("IPv6 clients are one key for each /64"), "{told}");
-    let told = report(&["--limit", "1/s", "--ipv6-prefix", "128", &log]);
-    assert!(told.contains("0 of 5") && !told.contains("/64"), "{told}");
+    assert!(printed.contains("IPv6 clients are one key for each /64"), "{printed}");
+    let printed = report(&["--limit", "1/s", "--ipv6-prefix", "128", &log]);
+    assert!(printed.contains("0 of 5") && !printed.contains("/64"), "{printed}");
     let table = file(
         "ipv6.csv",
         "time,client\n1716163201,2001:db8:1:2::a\n1716163201,2001:db8:1:2::b\n",
     );
-    let told = report(&["--limit", "1/s", "--key", "client", "--ipv6-prefix", "48", &table]);
-    assert!(told.contains("  2001:db8:1::/48 "), "{told}");
+    let printed = report(&["--limit", "1/s", "--key", "client", "--ipv6-prefix", "48", &table]);
+    assert!(printed.contains("  2001:db8:1::/48 "), "{printed}");
     assert_eq!(meter_replay(&["--demo", "--ipv6-prefix", "0"]).status.code(), Some(2));
 }
 
@@ -204,8 +207,8 @@ fn broken_or_missing_input_fails_in_one_line() {
     for (name, content, expected) in table {
         let path = file(name, content);
         for order in ["sort", "as-is"] {
-            let told = complaint(&["--limit", "1/s", "--order", order, &path]);
-            assert!(told.starts_with(&path) && told.contains(expected), "{told}");
+            let printed = complaint(&["--limit", "1/s", "--order", order, &path]);
+            assert!(printed.starts_with(&path) && printed.contains(expected), "{printed}");
         }
         let output = piped(&["--limit", "1/s", "-"], &fs::read(&path).expect("as written"));
         assert_eq!(output.status.code(), Some(2), "{name}");
@@ -264,9 +267,9 @@ fn damage_is_named_beside_an_unreadable_format() {
     let checksum = broken.len() - 6;
     broken[checksum] ^= 1;
     let path = file("broken.json.gz", broken);
-    let told = complaint(&["--limit", "1/s", &path]);
+    let printed = complaint(&["--limit", "1/s", &path]);
     let expected = "jq -c '.events[]' FILE | meter-replay ... -; the gzip data is broken: ";
-    assert!(told.contains(expected), "{told}");
+    assert!(printed.contains(expected), "{printed}");
     let whole = complaint(&["--limit", "1/s", &file("whole.json.gz", document)]);
     assert!(whole.ends_with("FILE | meter-replay ... -"), "{whole}");
 }
@@ -282,10 +285,10 @@ fn unlikely_years_are_bad_lines_without_an_option() {
         let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
         assert_eq!(json["traffic"]["bad_lines"], bad);
     }
-    let told = text(&meter_replay(&["--limit", "1/d", &log]).stderr);
+    let printed = text(&meter_replay(&["--limit", "1/d", &log]).stderr);
     assert!(
-        told.contains("outside of the years 1990 to 2099") && told.contains("--allow-old"),
-        "{told}"
+        printed.contains("outside of the years 1990 to 2099") && printed.contains("--allow-old"),
+        "{printed}"
     );
 }
 
@@ -442,13 +445,16 @@ fn anonymous_output_shows_no_input_text() {
         assert_eq!(output.status.code(), Some(0));
         (text(&output.stdout), text(&output.stderr))
     };
-    let (told, aside) = run();
-    assert!(!told.contains("198.51") && !aside.contains("198.51"), "{told}{aside}");
+    let (printed, aside) = run();
     assert!(
-        told.contains("key-") && aside.contains("secret.log:4: not a line of"),
-        "{told}{aside}"
+        !printed.contains("198.51") && !aside.contains("198.51"),
+        "{printed}{aside}"
     );
-    assert_ne!(run().0, told, "the secret is another in each run");
+    assert!(
+        printed.contains("key-") && aside.contains("secret.log:4: not a line of"),
+        "{printed}{aside}"
+    );
+    assert_ne!(run().0, printed, "the secret is another in each run");
     let data = file("secret.csv", "198.51.100.7,1\n198.51.100.8,2\n");
     let decades = file(
         "secret-decades.csv",
@@ -483,8 +489,8 @@ fn anonymous_output_shows_no_input_text() {
             &file("secret-bad.log", "198.51.100.7\n"),
         ],
     ] {
-        let told = complaint(arguments);
-        assert!(!told.contains("198.51"), "{told}");
+        let printed = complaint(arguments);
+        assert!(!printed.contains("198.51"), "{printed}");
     }
 }
 
@@ -506,22 +512,22 @@ fn failed_run_writes_nothing_and_inputs_stay_unwritten() {
         &["--chart", &log],
         &["--chart", &page, "--report", &page],
     ] {
-        let told = complaint(&[&["--limit", "1/s", &log], arguments].concat());
+        let printed = complaint(&[&["--limit", "1/s", &log], arguments].concat());
         assert!(
-            told.ends_with("is named twice, and it would be overwritten: name another output"),
-            "{told}"
+            printed.ends_with("is named twice, and it would be overwritten: name another output"),
+            "{printed}"
         );
     }
-    let told = complaint(&["--limit", "1/s", "--report", "no-such-folder/page.html", &log]);
+    let printed = complaint(&["--limit", "1/s", "--report", "no-such-folder/page.html", &log]);
     assert!(
-        told.starts_with("writing no-such-folder/page.html: ")
-            && told.ends_with(": create its folder, or name a file in another"),
-        "{told}"
+        printed.starts_with("writing no-such-folder/page.html: ")
+            && printed.ends_with(": create its folder, or name a file in another"),
+        "{printed}"
     );
-    let told = complaint(&["--limit", "1/s", "--denied", "-", &log]);
+    let printed = complaint(&["--limit", "1/s", "--denied", "-", &log]);
     assert!(
-        told.contains("`-` is not a file: name a file; /dev/stdout is standard output"),
-        "{told}"
+        printed.contains("`-` is not a file: name a file; /dev/stdout is standard output"),
+        "{printed}"
     );
 }
 
@@ -529,14 +535,14 @@ fn failed_run_writes_nothing_and_inputs_stay_unwritten() {
 fn order_and_decreasing_times_are_reported() {
     let mixed = file("back.log", log([5, 1, 9, 1, 5, 20]));
     for (order, lines) in [("sort", 3), ("as-is", 3)] {
-        let told = report(&["--limit", "1/s", "--order", order, &mixed]);
+        let printed = report(&["--limit", "1/s", "--order", order, &mixed]);
         assert!(
-            told.contains(&format!("order: {order}, {lines} lines go back in time")),
-            "{told}"
+            printed.contains(&format!("order: {order}, {lines} lines go back in time")),
+            "{printed}"
         );
-        assert!(told.contains("8 s"), "{told}");
-        let is_warned = told.contains("denials may come from their order");
-        assert_eq!(is_warned, order == "as-is", "{told}");
+        assert!(printed.contains("8 s"), "{printed}");
+        let is_warned = printed.contains("denials may come from their order");
+        assert_eq!(is_warned, order == "as-is", "{printed}");
     }
 }
 
@@ -554,10 +560,10 @@ fn chart_is_dated_by_requests_not_its_axis() {
 fn input_that_fills_its_blocks_counts_once() {
     for events in [1023, 1024, 1025, 2048] {
         let path = file("blocks.log", log((0..events).map(|_| 7)));
-        let told = report(&["--limit", "1/s", "--format", "json", &path]);
-        let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
-        assert_eq!(told["inputs"].as_array().map(Vec::len), Some(1), "{events} events");
-        assert_eq!(told["traffic"]["requests"], events, "{told}");
+        let printed = report(&["--limit", "1/s", "--format", "json", &path]);
+        let printed: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
+        assert_eq!(printed["inputs"].as_array().map(Vec::len), Some(1), "{events} events");
+        assert_eq!(printed["traffic"]["requests"], events, "{printed}");
     }
 }
 
@@ -590,10 +596,10 @@ fn comments_around_a_table_are_skipped() {
         "bare.csv",
         "# no header\n2024-05-20 00:00:18,203.0.113.7\n2024-05-20 00:00:19,203.0.113.8\n",
     );
-    let told = complaint(&["--limit", "1/s", &bare]);
+    let printed = complaint(&["--limit", "1/s", &bare]);
     assert!(
-        told.contains("a table without a header: (echo 'time,key'; cat FILE)"),
-        "{told}"
+        printed.contains("a table without a header: (echo 'time,key'; cat FILE)"),
+        "{printed}"
     );
     let comments = file("comments.csv", "# a\n# b\n");
     assert!(complaint(&["--limit", "1/s", &comments]).contains("no line could be read"));
@@ -620,10 +626,10 @@ fn utf16_reads_as_utf8() {
         ("packed.csv.gz", gzip(&little)),
     ] {
         let path = file(name, bytes);
-        let told = report(&["--limit", "1/d", "--by", "path", "--spread=none", &path]);
-        assert!(told.contains("2 requests, 2024-05-20 00:00:01"), "{told}");
-        assert!(told.contains("a meter for each of 2 keys"), "{told}");
-        let told = report(&[
+        let printed = report(&["--limit", "1/d", "--by", "path", "--spread=none", &path]);
+        assert!(printed.contains("2 requests, 2024-05-20 00:00:01"), "{printed}");
+        assert!(printed.contains("a meter for each of 2 keys"), "{printed}");
+        let printed = report(&[
             "--limit",
             "1/d",
             "--by",
@@ -632,7 +638,7 @@ fn utf16_reads_as_utf8() {
             "path=/\u{e9}\u{1f980}",
             &path,
         ]);
-        assert!(told.contains("1 request, 2024-05-20 00:00:01"), "{told}");
+        assert!(printed.contains("1 request, 2024-05-20 00:00:01"), "{printed}");
     }
     let output = piped(&["--limit", "1/d", "--by", "path", "-"], &little);
     assert!(text(&output.stdout).contains("2 requests"), "{}", text(&output.stderr));
@@ -676,16 +682,16 @@ fn clients_of_firewalls_are_addresses() {
         ),
     ] {
         let more = line.replace(":50000", ":50001").replace("\"50000\"", "\"50001\"");
-        let told = report(&[
+        let printed = report(&[
             "--limit",
             "1/d",
             "--spread=none",
             &file(name, format!("{line}\n{more}\n")),
         ]);
-        assert!(told.contains("2 requests, 2024-05-20 00:00:18"), "{told}");
+        assert!(printed.contains("2 requests, 2024-05-20 00:00:18"), "{printed}");
         assert!(
-            told.contains("a meter for the only key (by ip)") && told.contains("203.0.113.7 "),
-            "{told}"
+            printed.contains("a meter for the only key (by ip)") && printed.contains("203.0.113.7 "),
+            "{printed}"
         );
     }
 }

@@ -83,8 +83,8 @@ fn keys_of_lines_held_for_sorting_count_too() {
         .map(|number| format!("{},key-{number}\n", 1_716_163_209 - number))
         .collect();
     let table = file("keys-back.csv", format!("time,key\n{lines}"));
-    let told = complaint(&["--limit", "1/s", "--key", "key", "--keys", "8", &table]);
-    assert!(told.starts_with("met 9 keys, and --keys allows 8: "), "{told}");
+    let printed = complaint(&["--limit", "1/s", "--key", "key", "--keys", "8", &table]);
+    assert!(printed.starts_with("met 9 keys, and --keys allows 8: "), "{printed}");
     report(&["--limit", "1/s", "--key", "key", "--keys", "9", &table]);
     report(&["--limit", "1/s", "--keys", "1", &table]);
 }

@@ -4,6 +4,7 @@ mod cases;
 mod cli;
 mod debug;
 mod dialects;
+mod errors;
 mod follow;
 mod formats;
 mod inputs;
@@ -14,7 +15,6 @@ mod order;
 mod pictures;
 mod questions;
 mod recorded;
-mod refused;
 mod run;
 mod selection;
 #[cfg(feature = "store")]

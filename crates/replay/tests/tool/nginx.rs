@@ -272,7 +272,7 @@ fn real_time_nginx_decides_as_its_model() {
         let (other, _) = replayed(number, &format!("{rate} burst=30 nodelay"), &seen);
         assert!(
             most_apart(&seen, &other) > FLOODS,
-            "{limit}: a burst of 30 is not told from it"
+            "{limit}: a burst of 30 cannot be distinguished from it"
         );
     }
 }

@@ -121,14 +121,14 @@ fn file_that_changes_while_read_is_reported() {
             2 => drop(file(names[2], &[1, 2])),
             _ => drop(file(names[3], &[1, 3, 2])),
         }
-        let told = loop {
+        let error = loop {
             match stream.next_event() {
                 Ok(Some(_)) => {}
-                Ok(None) => panic!("{}: not told", names[at]),
+                Ok(None) => panic!("{}: nothing was read", names[at]),
                 Err(error) => break error,
             }
         };
-        match (at, told) {
+        match (at, error) {
             (0, Error::Read { .. }) | (1.., Error::Changed { .. }) => {}
             (_, other) => panic!("{}: {other}", names[at]),
         }
@@ -166,9 +166,9 @@ fn reports(name: &str, last: &[&str]) -> [serde_json::Value; 2] {
             more,
         ]
         .concat();
-        let mut told: serde_json::Value = serde_json::from_str(&run::report(&arguments)).expect("JSON");
-        told["parameters"]["command"].take();
-        told
+        let mut report: serde_json::Value = serde_json::from_str(&run::report(&arguments)).expect("JSON");
+        report["parameters"]["command"].take();
+        report
     })
 }
 
@@ -196,9 +196,9 @@ fn stamps_of_whole_minutes_are_recognized_at_end() {
     };
     for (name, minutes, resolution_ns) in [("few.csv", 7, 1_000_000_000_u64), ("many.csv", 9, 60_000_000_000)] {
         let table = run::file(name, table(minutes));
-        let told = run::report(&["--limit", "1/s", "--key", "key", "--format", "json", &table]);
-        let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
-        assert_eq!(told["inputs"][0]["resolution_ns"], resolution_ns, "{name}");
+        let report = run::report(&["--limit", "1/s", "--key", "key", "--format", "json", &table]);
+        let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+        assert_eq!(report["inputs"][0]["resolution_ns"], resolution_ns, "{name}");
     }
 }
 
@@ -212,10 +212,10 @@ fn files_beginning_at_one_stamp_keep_order() {
         run::file("long.csv", table("a", 2_000)),
         run::file("short.csv", table("b", 1_500)),
     );
-    let told = |files: [&str; 2]| {
+    let numbers = |files: [&str; 2]| {
         let arguments = [&["--limit", "1/s burst 3", "--format", "json"][..], &files].concat();
-        let mut told: serde_json::Value = serde_json::from_str(&run::report(&arguments)).expect("JSON");
-        (told["limits"].take(), told["traffic"].take())
+        let mut report: serde_json::Value = serde_json::from_str(&run::report(&arguments)).expect("JSON");
+        (report["limits"].take(), report["traffic"].take())
     };
-    assert_eq!(told([&long, &short]), told([&short, &long]));
+    assert_eq!(numbers([&long, &short]), numbers([&short, &long]));
 }

@@ -81,7 +81,7 @@ function measure(frame) {
     }
     if (!fills.has(kind)) say("no mark " + kind);
   }
-  if (fills.has("denied") && contrast(fills.get("admitted"), fills.get("denied")) < 3) say("denied is not told from admitted");
+  if (fills.has("denied") && contrast(fills.get("admitted"), fills.get("denied")) < 3) say("denied looks like admitted");
   // One label for each plot, and no two alike.
   const plots = [...root.querySelectorAll('[role="img"]')];
   const labels = plots.map(plot => plot.getAttribute("aria-label") || "");
@@ -93,8 +93,8 @@ function measure(frame) {
 }
 window.onload = () => {
   for (const details of frames_opened()) details.open = true;
-  const told = [...document.querySelectorAll("iframe")].map(measure);
-  document.getElementById("told").textContent = JSON.stringify(told);
+  const found = [...document.querySelectorAll("iframe")].map(measure);
+  document.getElementById("found").textContent = JSON.stringify(found);
 };
 function frames_opened() {
   return [...document.querySelectorAll("iframe")].flatMap(frame => [...frame.contentDocument.querySelectorAll("details")]);
@@ -151,7 +151,7 @@ fn measured(program: &str, pages: &[(&str, String)], is_dark: bool) -> Vec<serde
         }
     }
     let scheme = if is_dark { 0 } else { 1 };
-    let document = format!("<!DOCTYPE html><meta charset=utf-8><script>{MEASURE}</script><pre id=told></pre>{frames}");
+    let document = format!("<!DOCTYPE html><meta charset=utf-8><script>{MEASURE}</script><pre id=found></pre>{frames}");
     let path = file(&format!("measured-{scheme}.html"), document);
     let profile = tempfile::tempdir().expect("a folder");
     let output = Command::new(program)
@@ -169,18 +169,18 @@ fn measured(program: &str, pages: &[(&str, String)], is_dark: bool) -> Vec<serde
         .output()
         .expect("the browser runs");
     let document = String::from_utf8_lossy(&output.stdout);
-    let told = document
-        .split("<pre id=\"told\">")
+    let found = document
+        .split("<pre id=\"found\">")
         .nth(1)
         .and_then(|rest| rest.split("</pre>").next());
-    let told = told
+    let found = found
         .unwrap_or_default()
         .replace("&lt;", "<")
         .replace("&gt;", ">")
         .replace("&amp;", "&");
-    let told: serde_json::Value = serde_json::from_str(&told)
+    let found: serde_json::Value = serde_json::from_str(&found)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
-    told.as_array().expect("a frame each").clone()
+    found.as_array().expect("a frame each").clone()
 }
 
 fn screenshots(program: &str, folder: &str, pages: &[(&str, String)]) {
@@ -229,14 +229,14 @@ fn pictures_are_readable_at_every_width_and_scheme() {
         screenshots(program, &folder, &pages);
     }
     for is_dark in [false, true] {
-        let told = measured(program, &pages, is_dark);
-        assert_eq!(told.len(), WIDTHS.len() * pages.len());
-        for (at, told) in told.iter().enumerate() {
+        let found = measured(program, &pages, is_dark);
+        assert_eq!(found.len(), WIDTHS.len() * pages.len());
+        for (at, found) in found.iter().enumerate() {
             let place = format!("{} at {}, dark {is_dark}", pages[at % 2].0, WIDTHS[at / 2]);
-            assert_eq!(told["found"], serde_json::json!([]), "{place}");
-            assert_eq!(told["plots"], LIMITS.len(), "{place}");
-            let named = told["named"].to_string();
-            let labels = told["labels"].to_string();
+            assert_eq!(found["found"], serde_json::json!([]), "{place}");
+            assert_eq!(found["plots"], LIMITS.len(), "{place}");
+            let named = found["named"].to_string();
+            let labels = found["labels"].to_string();
             for limit in LIMITS {
                 assert!(labels.contains(limit), "{place}: no plot of {limit}: {labels}");
                 // A long limit is cut in the middle where it is a heading of the chart.
@@ -245,8 +245,8 @@ fn pictures_are_readable_at_every_width_and_scheme() {
             }
             if at % 2 == 1 {
                 assert!(
-                    told["rows"].as_u64().is_some_and(|rows| rows > 50),
-                    "{place}: no table of numbers: {told}"
+                    found["rows"].as_u64().is_some_and(|rows| rows > 50),
+                    "{place}: no table of numbers: {found}"
                 );
             }
         }

@@ -72,11 +72,25 @@ fn spread_denials_have_their_new_times() {
 }
 
 #[test]
+fn rows_that_match_no_key_are_noted() {
+    let log = file("unmet.log", log());
+    let limits = file("unmet.csv", "192.0.2.9,1/h\n192.0.2.0/24,1/h\n192.0.2.1,unlimited\n");
+    let notices = |options: &[&str]| {
+        let told = report(&[&["--limits", &limits, "--format", "json", &log], options].concat());
+        let json: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+        json["notices"].to_string()
+    };
+    let noted = format!("2 of the keys in {limits} came in no request");
+    assert!(notices(&[]).contains(&format!("{noted}, such as `192.0.2.0/24`\"")));
+    assert!(notices(&["--anonymise"]).contains(&format!("{noted}\"")));
+}
+
+#[test]
 fn limits_of_a_file_apply_by_key() {
     let log = file("per-key.log", log());
     let limits = file("limits.csv", "key,limit\n192.0.2.1,fixed:4/s\n*,unlimited\n");
-    let told = report(&["--limits", &limits, "--limit", "10/s", "--format", "json", &log]);
-    let json: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    let printed = report(&["--limits", &limits, "--limit", "10/s", "--format", "json", &log]);
+    let json: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
     let denied: Vec<_> = json["limits"]
         .as_array()
         .expect("limits")
@@ -90,7 +104,12 @@ fn limits_of_a_file_apply_by_key() {
     assert!(alone.contains(&format!("limits of {limits}")), "{alone}");
     let bad = file("bad-limits.csv", "192.0.2.1,4/fortnight\n");
     assert!(complaint(&["--limits", &bad, &log]).contains("bad-limits.csv:1: --limit `4/fortnight`"));
-    assert!(complaint(&["--limits", "no-such.csv", &log]).starts_with("no-such.csv: "));
+    let missing = complaint(&["--limits", "no-such.csv", &log]);
+    assert!(missing.starts_with("--limits no-such.csv: "), "{missing}");
+    assert!(
+        missing.ends_with(": name a file of KEY,LIMIT lines, in UTF-8"),
+        "{missing}"
+    );
     let twice = complaint(&["--limits", &limits, "--denied", &limits, &log]);
     assert!(
         twice.ends_with("is named twice, and it would be overwritten: name another output"),
@@ -108,10 +127,10 @@ fn configuration_is_printed_alone_or_after_the_report() {
     let arguments = [
         "--limit", "10/s", "--limit", "5/s", "--chosen", "5/s", "--by", "path", "--emit", "haproxy", &log,
     ];
-    let told = report(&arguments);
+    let printed = report(&arguments);
     assert!(
-        told.contains("\n# 5/s for HAProxy") && told.contains("track-sc0 path "),
-        "{told}"
+        printed.contains("\n# 5/s for HAProxy") && printed.contains("track-sc0 path "),
+        "{printed}"
     );
     let json = report(&["--limit", "10/s", "--emit", "rust", "--format", "json", &log]);
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
@@ -121,8 +140,8 @@ fn configuration_is_printed_alone_or_after_the_report() {
             .is_some_and(|text| text.contains("\"10/s\".parse")),
         "{json}"
     );
-    let told = complaint(&["--limit", "10/s", "--chosen", "3/s", "--emit", "rust"]);
-    assert_eq!(told, "--chosen `3/s` is none of the limits: 10/s");
+    let printed = complaint(&["--limit", "10/s", "--chosen", "3/s", "--emit", "rust"]);
+    assert_eq!(printed, "--chosen `3/s` is none of the limits: 10/s");
     assert!(complaint(&["--limit", "10/s", "--emit", "apache"]).contains("nginx, envoy, haproxy, traefik, rust"));
 }
 

@@ -30,11 +30,11 @@ pub(crate) fn file(name: &str, content: impl AsRef<[u8]>) -> String {
 /// The one line on stderr of a run that fails.
 pub(crate) fn complaint(arguments: &[&str]) -> String {
     let output = meter_replay(arguments);
-    let told = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {told}");
+    let printed = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {printed}");
     assert_eq!(text(&output.stdout), "", "{arguments:?}");
-    assert_eq!(told.lines().count(), 1, "{arguments:?}: {told}");
-    told.trim_end().trim_start_matches("meter-replay: ").to_owned()
+    assert_eq!(printed.lines().count(), 1, "{arguments:?}: {printed}");
+    printed.trim_end().trim_start_matches("meter-replay: ").to_owned()
 }
 
 pub(crate) fn report(arguments: &[&str]) -> String {

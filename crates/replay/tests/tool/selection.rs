@@ -96,7 +96,7 @@ fn unselected_sorted_or_piped_requests_are_not_counted() {
 
 #[test]
 fn nonsensical_conditions_are_errors() {
-    let (log, table) = (file("refused.log", log()), file("refused.csv", table()));
+    let (log, table) = (file("status.log", log()), file("status.csv", table()));
     assert!(complaint(&["--limit", "1/s", "--only", "status", &log]).contains("`status` is not a condition"));
     assert!(complaint(&["--limit", "1/s", "--only", "tenant=a", &log]).contains("a column in --only"));
     assert!(complaint(&["--limit", "1/s", "--only", "tenant=a", &table]).contains("`tenant`"));

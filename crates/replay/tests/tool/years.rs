@@ -80,10 +80,10 @@ fn advised_expressions_read_stamps_without_a_year() {
         ),
     ] {
         let path = dated(name, &format!("{}\n{}\n", lines[0], lines[1]));
-        let told = complaint(&["--limit", "1/s", &path]);
-        let (_, advice) = told.split_once("--regex '").expect("an expression");
+        let printed = complaint(&["--limit", "1/s", &path]);
+        let (_, advice) = printed.split_once("--regex '").expect("an expression");
         let (regex, more) = advice.split_once('\'').expect("in quotes");
-        assert_eq!(more, "", "{told}");
+        assert_eq!(more, "", "{printed}");
         let report = report(&["--limit", "1/s", "--spread=none", "--regex", regex, &path]);
         assert!(report.contains(&format!("2 requests, {time} UTC")), "{report}");
         assert!(
@@ -125,24 +125,24 @@ fn labels_and_objects_behind_syslog_have_its_time() {
 fn named_year_is_that_of_the_first_line() {
     let log = "time,ip\nDec 31 23:59:58,203.0.113.7\nJan  1 00:00:01,203.0.113.7\nDec 31 23:59:59,203.0.113.7\n";
     let path = dated("requests.csv", log);
-    let told = report(&["--limit", "1/s", "--year", "2019", "--spread=none", &path]);
+    let printed = report(&["--limit", "1/s", "--year", "2019", "--spread=none", &path]);
     assert!(
-        told.contains("3 requests, 2019-12-31 23:59:58 to 2020-01-01 00:00:01"),
-        "{told}"
+        printed.contains("3 requests, 2019-12-31 23:59:58 to 2020-01-01 00:00:01"),
+        "{printed}"
     );
     assert!(
-        told.contains("1 line goes back in time") && !told.contains(NOTE),
-        "{told}"
+        printed.contains("1 line goes back in time") && !printed.contains(NOTE),
+        "{printed}"
     );
-    let told = report(&["--limit", "1/s", "--time-format", "%b %d %H:%M:%S", &path]);
+    let printed = report(&["--limit", "1/s", "--time-format", "%b %d %H:%M:%S", &path]);
     assert!(
-        told.contains("2024-12-31 23:59:58 to 2025-01-01 00:00:01") && told.contains(NOTE),
-        "{told}"
+        printed.contains("2024-12-31 23:59:58 to 2025-01-01 00:00:01") && printed.contains(NOTE),
+        "{printed}"
     );
     let full = dated("full.csv", "time,ip\n2024-05-20 00:00:18,203.0.113.7\n");
     assert!(!report(&["--limit", "1/s", &full]).contains(NOTE));
-    let told = complaint(&["--limit", "1/s", "--year", "24", &path]);
-    assert!(told.contains("24 is not in 1970..=2200"), "{told}");
+    let printed = complaint(&["--limit", "1/s", "--year", "24", &path]);
+    assert!(printed.contains("24 is not in 1970..=2200"), "{printed}");
 }
 
 #[test]
@@ -169,13 +169,16 @@ fn leap_day_in_another_year_names_the_option() {
         "leap.csv",
         "time,ip\nFeb 28 23:00:00,203.0.113.7\nFeb 29 01:00:00,203.0.113.7\nMar  1 01:00:00,203.0.113.7\n",
     );
-    let told = report(&["--limit", "1/s", &path]);
-    assert!(told.contains("2024-02-28 23:00:00 to 2024-03-01 01:00:00"), "{told}");
-    let output = meter_replay(&["--limit", "1/s", "--year", "2023", &path]);
-    let told = text(&output.stderr);
+    let printed = report(&["--limit", "1/s", &path]);
     assert!(
-        told.contains("leap.csv:3: the stamp has no year") && told.contains("--year"),
-        "{told}"
+        printed.contains("2024-02-28 23:00:00 to 2024-03-01 01:00:00"),
+        "{printed}"
+    );
+    let output = meter_replay(&["--limit", "1/s", "--year", "2023", &path]);
+    let printed = text(&output.stderr);
+    assert!(
+        printed.contains("leap.csv:3: the stamp has no year") && printed.contains("--year"),
+        "{printed}"
     );
     assert!(text(&output.stdout).contains("2 requests"));
 }

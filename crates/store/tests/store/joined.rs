@@ -106,6 +106,7 @@ fn call_ended_with_its_runtime_blocks_no_caller() {
     let (meter, probe) = first.block_on(async {
         let probe = Probe::with(Network::Hang);
         let meter = SharedMeter::builder("api", "10/d".parse().unwrap())
+            .deadline(3_600_000 * MS)
             .build(probe.clone())
             .unwrap();
         let hanging = meter.clone();

@@ -347,7 +347,7 @@ fn all_conform(asks: &mut [LaneAsk<'_>], at: Moment) -> bool {
     rest_conforms && first.denied.is_none()
 }
 
-/// Takes from each meter in turn, up to the first that denies. Returns `true` if none does; otherwise gives the taken cells back.
+/// Takes from each meter in turn. If one denies, gives back the cells of the meters before it, and returns `false`.
 fn take_in_order(asks: &mut [LaneAsk<'_>], at: Moment, detail: Detail) -> bool {
     let mut taken = 0;
     let all_taken = enforced(asks).all(|ask| {

@@ -18,9 +18,9 @@ macro_rules! settings {
     () => {
         /// Applies only to requests for which this closure returns true, and so do the closures of all earlier calls.
         ///
-        /// A path is compared as the client wrote it. If a router also accepts `/search/` or `//search`, a limit on the route itself is safer: a layer of
-        /// the route, or a closure that reads the route from the extensions (axum's `MatchedPath`). Below axum's `nest`, the path
-        /// of [`Head::uri`](crate::Head::uri) lacks the prefix; `OriginalUri` in the extensions has all of it.
+        /// A path is compared as the client wrote it. If a router also accepts `/search/` or `//search`, a limit on the route itself is safer. Use a
+        /// layer of the route, or a closure that reads the route from the extensions (axum's `MatchedPath`). Below axum's `nest`, the path of
+        /// [`Head::uri`](crate::Head::uri) lacks the prefix; `OriginalUri` in the extensions has all of it.
         ///
         /// ```
         /// use ratelimit_meter_tower::Shared;

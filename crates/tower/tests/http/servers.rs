@@ -98,7 +98,7 @@ async fn both_versions_of_http_are_limited_together() {
 /// The burst of the server that [`connections_at_once_admit_burst_and_rate`] starts.
 const BURST: &str = "TOWER_BURST";
 
-/// Serves until its input ends, in a process of its own, since two ends of 10,000 connections are more files than many systems grant one process.
+/// Serves until its input ends, in a process of its own. Two ends of 10,000 connections are more files than many systems grant one process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "the server of connections_at_once_admit_burst_and_rate, which starts it"]
 async fn server_of_connections() {

@@ -31,36 +31,45 @@ fn invalid_command_line_fails_in_one_line() {
 }
 
 #[test]
+fn limit_without_quotes_is_advised_to_have_them() {
+    let advice = "put a limit of several words in quotes, as in --limit \"10/s burst 20\"";
+    for words in [["10/s", "burst", "20"], ["3/s", "every", "1s"], ["3/s", "weight", "2"]] {
+        let complaint = complaint(&["--limit", words[0], words[1], words[2]]);
+        assert!(complaint.ends_with(advice), "{words:?}: {complaint}");
+    }
+}
+
+#[test]
 fn names_of_other_things_are_no_clients() {
     let log = file("key.json", "{\"ts\":1716163218,\"key\":3,\"src\":\"a.go:5\"}\n");
-    let told = complaint(&["--limit", "1/s", &log]);
-    assert!(told.contains("there is no field `ip`"), "{told}");
+    let printed = complaint(&["--limit", "1/s", &log]);
+    assert!(printed.contains("there is no field `ip`"), "{printed}");
     let fields = file(
         "a.log",
         "203.0.113.7;-;[20/May/2024:00:00:18 +0000];\"GET /a HTTP/1.1\";200;5\n",
     );
-    let told = complaint(&["--limit", "1/s", &fields]);
-    assert!(told.contains("(echo 'key;c2;time;c4;c5;c6'; cat FILE)"), "{told}");
+    let printed = complaint(&["--limit", "1/s", &fields]);
+    assert!(printed.contains("(echo 'key;c2;time;c4;c5;c6'; cat FILE)"), "{printed}");
     let trace = "Traceback (most recent call last):\n  File \"a.py\", line 1\nValueError: 5\n";
     let traces = format!("2024-05-20 00:00:18 203.0.113.7 GET /a\n{trace}").repeat(3);
-    let told = complaint(&["--limit", "1/s", &file("trace.log", traces)]);
+    let printed = complaint(&["--limit", "1/s", &file("trace.log", traces)]);
     assert!(
-        told.ends_with(
+        printed.ends_with(
             r"this reads its lines with a time: --regex '^(?<time>\S+\s+\S+).*?(?<key>\b(?:\d{1,3}\.){3}\d{1,3}\b)' --max-bad 100%"
         ),
-        "{told}"
+        "{printed}"
     );
     let text = "2024-05-20 00:00:18.2|Warn|Auth|failed ip 203.0.113.7 user a\n";
-    let told = complaint(&["--limit", "1/s", &file("b.log", text)]);
-    assert!(told.contains("this reads it: --regex"), "{told}");
+    let printed = complaint(&["--limit", "1/s", &file("b.log", text)]);
+    assert!(printed.contains("this reads it: --regex"), "{printed}");
 }
 
 #[cfg(unix)]
 #[test]
 fn name_with_a_line_feed_fits_one_line() {
     let log = file("line\nfeed\u{1b}.log", "what\n");
-    let told = complaint(&["--limit", "1/s", &log]);
-    assert!(told.contains("line\\nfeed\\u{1b}.log:1: not a line of"), "{told}");
+    let printed = complaint(&["--limit", "1/s", &log]);
+    assert!(printed.contains("line\\nfeed\\u{1b}.log:1: not a line of"), "{printed}");
     assert!(complaint(&["--limit", "1/s", "no\nsuch.log"]).starts_with("no\\nsuch.log: "));
     assert!(complaint(&["--demo", "--limit", "1/s\nburst"]).starts_with("--limit `1/s\\nburst`, at its end"));
 }
@@ -69,9 +78,9 @@ fn name_with_a_line_feed_fits_one_line() {
 fn input_named_twice_is_an_error() {
     let log = file("twice.log", log_line("192.0.2.1", 1));
     let roundabout = log.replace("twice.log", "./twice.log");
-    let told = complaint(&["--limit", "1/s", &log, &roundabout]);
+    let printed = complaint(&["--limit", "1/s", &log, &roundabout]);
     assert_eq!(
-        told,
+        printed,
         format!("{roundabout} is named twice, so its lines would count twice: name it once")
     );
 }
@@ -81,10 +90,10 @@ fn output_named_twice_is_an_error() {
     let log = file("once.log", log_line("192.0.2.1", 1));
     let new = log.replace("once.log", "once-new");
     let roundabout = log.replace("once.log", "./once-new");
-    let told = complaint(&["--limit", "1/s", "--chart", &new, "--report", &roundabout, &log]);
+    let printed = complaint(&["--limit", "1/s", "--chart", &new, "--report", &roundabout, &log]);
     assert!(
-        told.ends_with("is named twice, and it would be overwritten: name another output"),
-        "{told}"
+        printed.ends_with("is named twice, and it would be overwritten: name another output"),
+        "{printed}"
     );
     fs::metadata(new).expect_err("nothing is written");
 }
@@ -120,8 +129,8 @@ fn unknown_format_error_names_a_tool_for_it() {
             "jq -c '.' FILE | meter-replay ... -",
         ),
     ] {
-        let told = complaint(&["--limit", "1/s", &file(name, content)]);
-        assert!(told.contains(expected), "{told}");
+        let printed = complaint(&["--limit", "1/s", &file(name, content)]);
+        assert!(printed.contains(expected), "{printed}");
     }
     let json = file(
         "names.json",
@@ -233,16 +242,16 @@ fn unreadable_files_are_named_with_a_command() {
             "--time-format '%d/%m/%Y %H:%M:%S'",
         ),
     ] {
-        let told = complaint(&["--limit", "1/s", &file(name, content)]);
-        assert!(told.contains(expected), "{name}: {told}");
+        let printed = complaint(&["--limit", "1/s", &file(name, content)]);
+        assert!(printed.contains(expected), "{name}: {printed}");
     }
     let rails = "Started GET \"/a\" for 192.0.2.1 at 2024-05-20 00:00:01 +0000\n";
-    let told = complaint(&[
+    let printed = complaint(&[
         "--limit",
         "1/s",
         &file("rails.log", format!("{rails}Processing by A#b\n")),
     ]);
-    let (_, regex) = told.split_once("--regex '").expect("a command");
+    let (_, regex) = printed.split_once("--regex '").expect("a command");
     let (regex, _) = regex.split_once("' ...").expect("a quoted expression");
     assert!(
         report(&[
@@ -372,20 +381,20 @@ fn every_error_names_its_way_out() {
             .chain(options)
             .chain([&path[..]])
             .collect();
-        let told = complaint(&arguments);
-        let names_it = told.contains(&path)
+        let printed = complaint(&arguments);
+        let names_it = printed.contains(&path)
             || arguments
                 .iter()
-                .any(|word| word.starts_with("--") && told.contains(word));
-        assert!(names_it, "{arguments:?}: {told}");
-        assert!(told.contains(expected), "{arguments:?}: {told}");
+                .any(|word| word.starts_with("--") && printed.contains(word));
+        assert!(names_it, "{arguments:?}: {printed}");
+        assert!(printed.contains(expected), "{arguments:?}: {printed}");
     }
     for (path, expected) in [
         ("no-such.log", "name a file, or -"),
         (env!("CARGO_TARGET_TMPDIR"), "name its files"),
     ] {
-        let told = complaint(&["--limit", "1/s", path]);
-        assert!(told.starts_with(path) && told.contains(expected), "{told}");
+        let printed = complaint(&["--limit", "1/s", path]);
+        assert!(printed.starts_with(path) && printed.contains(expected), "{printed}");
     }
 }
 
@@ -478,8 +487,8 @@ fn advice_of_an_unknown_format_reads_it() {
         ("assp.log", "May-20-24 00:00:18 [SSL-out] 203.0.113.7 info: greeting"),
     ] {
         let path = file(name, format!("{line}\n").repeat(2));
-        let told = complaint(&["--limit", "1/s", &path]);
-        let (_, advice) = told.split_once("--regex '").expect("an expression");
+        let printed = complaint(&["--limit", "1/s", &path]);
+        let (_, advice) = printed.split_once("--regex '").expect("an expression");
         let (regex, more) = advice.split_once('\'').expect("in quotes");
         let mut arguments = vec!["--limit", "1/s", "--spread=none", "--regex", regex];
         match more.split_once("--time-format '") {
@@ -487,7 +496,10 @@ fn advice_of_an_unknown_format_reads_it() {
             None => arguments.extend(more.split_whitespace()),
         }
         arguments.push(&path);
-        assert!(report(&arguments).contains("2 requests, 2024-05-20 00:00:18"), "{told}");
+        assert!(
+            report(&arguments).contains("2 requests, 2024-05-20 00:00:18"),
+            "{printed}"
+        );
     }
 }
 
@@ -498,8 +510,8 @@ fn advised_client_is_behind_a_hosts_address() {
         "<134>1 2024-05-20T00:00:18Z 10.0.0.5 app 812 - -",
     ] {
         let path = file("host.log", format!("{prefix} user jo from 203.0.113.7\n").repeat(2));
-        let told = complaint(&["--limit", "1/s", &path]);
-        let (_, advice) = told.split_once("--regex '").expect("an expression");
+        let printed = complaint(&["--limit", "1/s", &path]);
+        let (_, advice) = printed.split_once("--regex '").expect("an expression");
         let (regex, _) = advice.split_once('\'').expect("in quotes");
         let report = report(&["--limit", "1/s", "--regex", regex, &path]);
         assert!(report.contains("203.0.113.7"), "{report}");
@@ -514,10 +526,18 @@ fn advised_commands_read_their_files() {
                 11,05/20/24,00:00:18,Renew,203.0.113.7,h1,AABBCCDDEEFF\r\n10,05/20/24,00:00:19,Assign,203.0.113.8,h2,AABBCCDDEE00\r\n";
     let game = "[00:00:18] [Server thread/INFO]: Steve[/203.0.113.7:50000] logged in\n\
                 [00:00:19] [Server thread/INFO]: Alex[/203.0.113.8:50000] logged in\n";
-    for (name, content, command) in [("dhcp.log", dhcp, "sed -n"), ("game.log", game, "sed -E")] {
+    let names = "2024-05-20T00:00:18+00:00 h dnsmasq[9]: query[A] a.example from 203.0.113.7\n\
+                 2024-05-20T00:00:18+00:00 h dnsmasq[9]: forwarded a.example to 198.51.100.1\n\
+                 2024-05-20T00:00:18+00:00 h dnsmasq[9]: query[AAAA] a.example from 2001:db8::1\n\
+                 2024-05-20T00:00:18+00:00 h dnsmasq[9]: reply a.example is 198.51.100.2\n";
+    for (name, content, command) in [
+        ("dhcp.log", dhcp, "sed -n"),
+        ("game.log", game, "sed -E"),
+        ("dns.log", names, "grep"),
+    ] {
         let path = file(name, content);
-        let told = complaint(&["--limit", "1/s", &path]);
-        let (_, advised) = told.split_once(command).expect("a command");
+        let printed = complaint(&["--limit", "1/s", &path]);
+        let (_, advised) = printed.split_once(command).expect("a command");
         let tool = concat!("'", env!("CARGO_BIN_EXE_meter-replay"), "'");
         let advised = advised.replace("meter-replay", tool).replace("FILE", &path);
         let run = |more: &str| {
@@ -546,11 +566,11 @@ fn advice_skips_the_text_before_a_log() {
         .map(|at| format!("5/20/2024 12:00:1{at} AM 0F1C PACKET  000001D3 UDP Rcv 203.0.113.{at}     5c2f   Q A (7)example(3)org(0)\r\n"))
         .collect();
     let log = file("dns.log", format!("{before}{lines}"));
-    let told = complaint(&["--limit", "1/s", &log]);
-    let (_, advice) = told.split_once("--regex '").expect("an expression");
+    let printed = complaint(&["--limit", "1/s", &log]);
+    let (_, advice) = printed.split_once("--regex '").expect("an expression");
     let (regex, advice) = advice.split_once("' --time-format '").expect("a form");
     let (form, more) = advice.split_once('\'').expect("in quotes");
-    assert_eq!(more, " --max-bad 100%", "{told}");
+    assert_eq!(more, " --max-bad 100%", "{printed}");
     let arguments = [
         "--limit",
         "1/s",
@@ -573,8 +593,8 @@ fn advice_skips_the_text_before_a_log() {
 fn advice_for_iis_reads_its_own_format() {
     let iis = "203.0.113.7, -, 5/13/2024, 10:00:00, W3SVC1, WEB1, 10.0.0.1, 15, 300, 1200, 200, 0, GET, /x, -,\n";
     let iis = file("iis.log", iis.repeat(2));
-    let told = complaint(&["--limit", "1/s", &iis]);
-    let (_, advice) = told.split_once("--regex '").expect("an expression");
+    let printed = complaint(&["--limit", "1/s", &iis]);
+    let (_, advice) = printed.split_once("--regex '").expect("an expression");
     let (regex, advice) = advice.split_once("' --time-format '").expect("in quotes");
     let (format, _) = advice.split_once('\'').expect("in quotes");
     let report = report(&["--limit", "1/s", "--regex", regex, "--time-format", format, &iis]);
@@ -587,10 +607,10 @@ fn ipv6_prefix_without_keys_is_an_error() {
         "networks.csv",
         "time,ip\n1716163201,2001:db8::1\n1716163201,2001:db8::2\n",
     );
-    let told = complaint(&["--limit", "1/s", "--ipv6-prefix", "64", &table]);
+    let printed = complaint(&["--limit", "1/s", "--ipv6-prefix", "64", &table]);
     assert!(
-        told.contains("--ipv6-prefix does not apply: it has one meter for all, unless"),
-        "{told}"
+        printed.contains("--ipv6-prefix does not apply: it has one meter for all, unless"),
+        "{printed}"
     );
     assert!(report(&["--limit", "1/s", "--ipv6-prefix", "64", "--by", "ip", &table]).contains("1 of 1"));
 }
@@ -601,10 +621,10 @@ fn failure_on_one_output_replaces_neither_file() {
     let log = file("two-files.log", log_line("192.0.2.1", 1) + "what\n");
     let chart = file("two-files.svg", "old");
     let page = log.replace("two-files.log", "no-such-folder/page.html");
-    let told = complaint(&["--limit", "1/s", "--chart", &chart, "--report", &page, &log]);
+    let printed = complaint(&["--limit", "1/s", "--chart", &chart, "--report", &page, &log]);
     assert!(
-        told.starts_with(&format!("writing {page}: ")) && !told.contains(".meter-replay-"),
-        "{told}"
+        printed.starts_with(&format!("writing {page}: ")) && !printed.contains(".meter-replay-"),
+        "{printed}"
     );
     assert_eq!(fs::read_to_string(&chart).expect("it is there"), "old");
 }
@@ -622,11 +642,11 @@ fn failure_to_print_replaces_no_file() {
         .stdout(Stdio::from(full))
         .output()
         .expect("the tool runs");
-    let told = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{told}");
+    let printed = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{printed}");
     assert!(
-        told.starts_with("meter-replay: writing the report: ") && told.lines().count() == 1,
-        "{told}"
+        printed.starts_with("meter-replay: writing the report: ") && printed.lines().count() == 1,
+        "{printed}"
     );
     assert_eq!(fs::read_to_string(&chart).expect("it is there"), "old");
 }
