@@ -321,7 +321,7 @@ struct SnapshotHead<A> {
     schedules: Vec<Schedule<A>>,
 }
 
-/// Returns the schedule of a tier in a snapshot, in words of `bits` bits, if it has the algorithm of the table's tier, whose schedule is `own`.
+/// Returns the schedule of a tier in a snapshot, in words of `bits` bits. `own` is the table's schedule of the tier, which must have the same algorithm.
 fn schedule_of<A: Algorithm>(own: &Schedule<A>, text: &str, bits: u64) -> Option<Schedule<A>> {
     let limit = text
         .strip_prefix(&own.algorithm.kind().to_string())?

@@ -189,7 +189,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         if n == 0 {
             return Admitted::new(0, None);
         }
-        // The cells of the last decision, which is the one that holds.
+        // Set by each decision, of which the last one holds.
         let made = Cell::new((0, None));
         // Uses the exact time: a clock that is behind would report a wait until an instant that is past.
         let at = when.exact_position(&self.clock, self.time_line());
