@@ -175,9 +175,10 @@ fn denial_of_a_message_has_the_longest_wait() {
 
 #[test]
 fn trials_deny_nothing_and_count_admitted_messages() {
-    let trial = GCRA::from_quota(quota("3/h")).unwrap();
+    let clock = ManualClock::new();
+    let (trial, enforced) = (meter("3/h", &clock), meter("6/h", &clock));
     let limit = Shared::of(trial.clone()).unwrap().named("trial").late().dry_run();
-    let charge = charge_of(&RateLimitLayer::new((limit, shared("6/h").late())));
+    let charge = charge_of(&RateLimitLayer::new((limit, Shared::of(enforced).unwrap().late())));
     assert_eq!((charge.remaining(), trial.status().remaining()), (5, 2));
     charge.check(2).unwrap();
     assert_eq!((charge.remaining(), trial.status().remaining()), (3, 0));

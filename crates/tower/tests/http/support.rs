@@ -102,13 +102,14 @@ pub(crate) fn quota(text: &str) -> Quota {
     text.parse().unwrap()
 }
 
+/// A limit whose clock stands still: fields in seconds are the same on a slow machine.
 pub(crate) fn shared(text: &str) -> Shared {
-    Shared::new(quota(text)).unwrap()
+    Shared::of(meter(text, &ManualClock::new())).unwrap()
 }
 
-/// A limit of one request an hour for each address.
+/// A limit of one request an hour for each address, whose clock stands still.
 pub(crate) fn hourly<K: Key>(key: K) -> PerKey<K> {
-    PerKey::new(key, quota("1/h"), 1000).unwrap()
+    PerKey::like(key, meter("1/h", &ManualClock::new()), 1000).unwrap()
 }
 
 pub(crate) fn from(peer: &str) -> Request<()> {
