@@ -364,7 +364,6 @@ pub(super) fn of(part: &By) -> &'static [&'static str] {
 
 /// Returns why a request has several lines, and the condition that selects one of them. `None` if these are not the names of k6 or of the audit log of
 /// Kubernetes.
-/// Kubernetes.
 pub(super) fn of_several_lines(names: &[Vec<u8>]) -> Option<[&'static str; 2]> {
     let has = |wanted: &str| names.iter().any(|name| name == wanted.as_bytes());
     let metric = "each line is a sample of a metric, and a request has several";
