@@ -4,7 +4,7 @@
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use ratelimit_meter::{Decider, GCRA, LeakyBucket, Lease, LeasedMeter, Quota, nonzero};
+use ratelimit_meter::{Decider, GCRA, LeakyBucket, LeasedMeter, Quota, nonzero};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -12,40 +12,40 @@ use std::thread;
 const AMPLE: Quota = Quota::per_second(nonzero!(4_000_000_000u32));
 const SCARCE: Quota = Quota::per_hour(nonzero!(1u32));
 
-/// Times `work` while another thread does the same.
-fn beside(c: &mut Criterion, name: &str, work: impl Fn() + Sync) {
+/// Times the work that `worker` returns, while another thread does such work of its own.
+fn beside<W: FnMut()>(c: &mut Criterion, name: &str, worker: impl Fn() -> W + Sync) {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
+            let mut work = worker();
             while !stop.load(Ordering::Relaxed) {
                 work();
             }
         });
-        c.bench_function(name, |b| b.iter(&work));
+        c.bench_function(name, |b| b.iter(worker()));
         stop.store(true, Ordering::Relaxed);
     });
 }
 
 fn floor(c: &mut Criterion) {
     let word = AtomicU64::new(0);
-    beside(c, "two threads/exchange loop", || {
+    let exchange = || {
         let mut seen = word.load(Ordering::Relaxed);
         while let Err(now) = word.compare_exchange_weak(seen, seen + 1, Ordering::Relaxed, Ordering::Relaxed) {
             seen = now;
         }
-    });
+    };
+    beside(c, "two threads/exchange loop", || exchange);
 }
 
 fn meters<M: Decider>(c: &mut Criterion, name: &str, of: impl Fn(Quota) -> M) {
     let ample = of(AMPLE);
-    beside(c, &format!("two threads/{name}::check, conforming"), || {
-        assert!(black_box(&ample).check().is_ok());
-    });
+    let admit = || assert!(black_box(&ample).check().is_ok());
+    beside(c, &format!("two threads/{name}::check, conforming"), || admit);
     let full = of(SCARCE);
     assert!(full.check().is_ok());
-    beside(c, &format!("two threads/{name}::check, denied"), || {
-        assert!(black_box(&full).check().is_err());
-    });
+    let deny = || assert!(black_box(&full).check().is_err());
+    beside(c, &format!("two threads/{name}::check, denied"), || deny);
 }
 
 fn gcra(c: &mut Criterion) {
@@ -58,18 +58,9 @@ fn leaky_bucket(c: &mut Criterion) {
 
 fn lease(c: &mut Criterion) {
     let meter = LeasedMeter::new(AMPLE, nonzero!(2u32), nonzero!(256u32)).unwrap();
-    let spend = |lease: &mut Lease| assert!(black_box(lease).check().is_ok());
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut lease = meter.lease().unwrap();
-            while !stop.load(Ordering::Relaxed) {
-                spend(&mut lease);
-            }
-        });
+    beside(c, "two threads/Lease::check, conforming", || {
         let mut lease = meter.lease().unwrap();
-        c.bench_function("two threads/Lease::check, conforming", |b| b.iter(|| spend(&mut lease)));
-        stop.store(true, Ordering::Relaxed);
+        move || assert!(black_box(&mut lease).check().is_ok())
     });
 }
 

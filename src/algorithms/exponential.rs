@@ -183,6 +183,52 @@ pub struct ExponentialAverage {
 }
 
 impl ExponentialAverage {
+    /// Makes the average of a quota whose words all stay below `end`.
+    fn of_quota_below(quota: Quota, end: u64) -> Result<Self, InconsistentCapacity> {
+        quota.validate()?;
+        let (limit, burst, weight) = (quota.cells().get(), quota.burst().get(), quota.weight().get());
+        if burst != limit {
+            return Err(InconsistentCapacity::BurstNotCells { cells: limit, burst });
+        }
+        if let Some(interval) = quota.refill_interval() {
+            return Err(InconsistentCapacity::IntervalOnAverage { interval });
+        }
+        let period_ns = u128::from(quota.period_ns());
+        // As many units as fit while the last word fits too: V(END) is period * 2^60 / period_ns.
+        let line = (1 << Nanos::BITS) + u128::from(PAST + DEBT + 1) * period_ns;
+        let period = (u128::from(end) - 1) * period_ns / line;
+        // An interval is a whole number of units.
+        let interval = period / u128::from(limit);
+        let period = interval * u128::from(limit);
+        let too_fast = InconsistentCapacity::TooFast {
+            cells: limit,
+            period: quota.period(),
+        };
+        let scale = UnitScale::draining(period, quota.period_ns()).ok_or(too_fast)?;
+        let period = u64::try_from(period).map_err(|_| too_fast)?;
+        let share = -(-(f64::from(weight) / f64::from(limit))).exp_m1();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "at least 1 and less than 2^32 + 1"
+        )]
+        let whole = (1.0 / share) as u32;
+        let max_batch = if f64::from(whole) * share < 1.0 - LEAST {
+            whole
+        } else {
+            whole - 1
+        };
+        Ok(Self {
+            scale,
+            period,
+            interval: u64::try_from(interval * u128::from(weight)).map_err(|_| too_fast)?,
+            share,
+            limit,
+            max_batch,
+            is_strict: false,
+        })
+    }
+
     /// Returns the same average, but with denied cells counted.
     pub(crate) const fn strict(self) -> Self {
         Self {
@@ -258,54 +304,6 @@ impl ExponentialAverage {
 }
 
 impl Algorithm for ExponentialAverage {}
-
-impl ExponentialAverage {
-    /// Makes the average of a quota whose words all stay below `end`.
-    fn of_quota_below(quota: Quota, end: u64) -> Result<Self, InconsistentCapacity> {
-        quota.validate()?;
-        let (limit, burst, weight) = (quota.cells().get(), quota.burst().get(), quota.weight().get());
-        if burst != limit {
-            return Err(InconsistentCapacity::BurstNotCells { cells: limit, burst });
-        }
-        if let Some(interval) = quota.refill_interval() {
-            return Err(InconsistentCapacity::IntervalOnAverage { interval });
-        }
-        let period_ns = u128::from(quota.period_ns());
-        // As many units as fit while the last word fits too: V(END) is period * 2^60 / period_ns.
-        let line = (1 << Nanos::BITS) + u128::from(PAST + DEBT + 1) * period_ns;
-        let period = (u128::from(end) - 1) * period_ns / line;
-        // An interval is a whole number of units.
-        let interval = period / u128::from(limit);
-        let period = interval * u128::from(limit);
-        let too_fast = InconsistentCapacity::TooFast {
-            cells: limit,
-            period: quota.period(),
-        };
-        let scale = UnitScale::draining(period, quota.period_ns()).ok_or(too_fast)?;
-        let period = u64::try_from(period).map_err(|_| too_fast)?;
-        let share = -(-(f64::from(weight) / f64::from(limit))).exp_m1();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "at least 1 and less than 2^32 + 1"
-        )]
-        let whole = (1.0 / share) as u32;
-        let max_batch = if f64::from(whole) * share < 1.0 - LEAST {
-            whole
-        } else {
-            whole - 1
-        };
-        Ok(Self {
-            scale,
-            period,
-            interval: u64::try_from(interval * u128::from(weight)).map_err(|_| too_fast)?,
-            share,
-            limit,
-            max_batch,
-            is_strict: false,
-        })
-    }
-}
 
 impl Numbers for ExponentialAverage {
     fn scale(&self) -> UnitScale {

@@ -171,9 +171,7 @@ impl<A: MeterKind, B: MeterKind, C> Dual<A, B, C> {
             clock,
         }
     }
-}
 
-impl<A: MeterKind, B: MeterKind, C> Dual<A, B, C> {
     /// Returns the instant at which the pair was made, if its decisions depend on that, for companions that wait on another clock.
     #[doc(hidden)]
     #[must_use]

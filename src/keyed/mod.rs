@@ -314,7 +314,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         match self.decide_at_once(key, 1) {
             Ok(decided) => decided.map_err(|until| self.denial(until)),
             // Hashes the key again, so that the hash is not kept for this case.
-            Err(not_at_once) => KeyHandle::<'_, M>::after(not_at_once, || self.key(key).check_when(When::Now)),
+            Err(not_at_once) => KeyHandle::<'_, M>::otherwise(not_at_once, || self.key(key).check_when(When::Now)),
         }
     }
 
@@ -346,7 +346,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         }
         match self.decide_at_once(key, n) {
             Ok(decided) => decided.map_err(|until| NegativeMultiDecision::BatchNonConforming(n, self.denial(until))),
-            Err(not_at_once) => KeyHandle::<'_, M>::after(not_at_once, || self.key(key).check_n_when(n, When::Now)),
+            Err(not_at_once) => KeyHandle::<'_, M>::otherwise(not_at_once, || self.key(key).check_n_when(n, When::Now)),
         }
     }
 

@@ -143,9 +143,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
     ///
     /// As [`restore_from`](Self::restore_from).
     pub fn restore_from_at(&self, input: impl Read, time: (Instant, SystemTime)) -> Result<u64, RestoreKeysError> {
-        self.restore(input, time, |snapshot, table| {
-            Err(RestoreKeysError::AnotherLimit { snapshot, table })
-        })
+        self.restore(input, time, false)
     }
 
     /// Restores a snapshot of a table whose tiers had other quotas, and returns the number of keys. Each key keeps its available cells and its debt,
@@ -192,22 +190,22 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         input: impl Read,
         time: (Instant, SystemTime),
     ) -> Result<u64, RestoreKeysError> {
-        self.restore(input, time, |_, _| Ok(()))
+        self.restore(input, time, true)
     }
 
-    /// Restores a snapshot. If limits differ, `allow` decides, from their texts.
+    /// Restores a snapshot, which may be of tiers with other quotas if `takes_other_quotas`.
     fn restore(
         &self,
         input: impl Read,
         (at, wall): (Instant, SystemTime),
-        allow: impl FnOnce(String, String) -> Result<(), RestoreKeysError>,
+        takes_other_quotas: bool,
     ) -> Result<u64, RestoreKeysError> {
         // The lock keeps quotas from changing meanwhile. A panic while it was held would have left valid limits.
         let _changing = self.table.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let (limits, buckets) = (self.table.latest.get(), self.table.buckets.len());
         let at = limits.schedule(0).time_line.position(at);
         let mut input = Checksummed::new(input);
-        let head = self.read_head(&mut input, &limits, wall, allow)?;
+        let head = self.read_head(&mut input, &limits, wall, takes_other_quotas)?;
         let (mut restored, mut left_out) = (0, 0);
         loop {
             let damaged = |error| RestoreKeysError::at_key(error, restored);
@@ -261,7 +259,7 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
         input: &mut Checksummed<impl Read>,
         own: &Limits<M::Algorithm>,
         wall: SystemTime,
-        allow: impl FnOnce(String, String) -> Result<(), RestoreKeysError>,
+        takes_other_quotas: bool,
     ) -> Result<SnapshotHead<M::Algorithm>, RestoreKeysError> {
         let table = &*self.table;
         if input.get::<8>()? != MAGIC {
@@ -290,17 +288,18 @@ impl<K: ?Sized, M: MeterKind, S: BuildHasher> KeyedMeter<K, M, S> {
             return Err(RestoreKeysError::AnotherShape { snapshot: slots, table });
         }
         let texts = limit_texts(own);
-        let [snapshot, table] = [&limits, &texts].map(|limits| limits.join(", "));
-        if limits != texts {
-            allow(snapshot.clone(), table.clone())?;
-        }
-        let schedules = (0..)
-            .zip(&limits)
-            .map(|(tier, text)| schedule_of(own, tier, text, bits));
-        let schedules: Option<Vec<_>> = schedules.collect();
-        let is_alike = limits.len() == texts.len();
-        let schedules = schedules.filter(|_| is_alike);
-        let schedules = schedules.ok_or(RestoreKeysError::AnotherLimit { snapshot, table })?;
+        let is_alike = limits == texts || takes_other_quotas && limits.len() == texts.len();
+        let tiers = (0..).zip(&limits);
+        let schedules = || {
+            tiers
+                .map(|(tier, text)| schedule_of(own.schedule(tier), text, bits))
+                .collect()
+        };
+        let schedules: Option<Vec<_>> = is_alike.then(schedules).flatten();
+        let schedules = schedules.ok_or_else(|| RestoreKeysError::AnotherLimit {
+            snapshot: limits.join(", "),
+            table: texts.join(", "),
+        })?;
         if probe != KeyHash::spread(self.hashes.hash_one(PROBE)).0 {
             return Err(RestoreKeysError::AnotherHash);
         }
@@ -322,20 +321,16 @@ struct SnapshotHead<A> {
     schedules: Vec<Schedule<A>>,
 }
 
-/// Returns the schedule of a tier in a snapshot, in words of `bits` bits, if it has the algorithm of the table's tier.
-fn schedule_of<A: Algorithm>(own: &Limits<A>, tier: u8, text: &str, bits: u64) -> Option<Schedule<A>> {
-    if usize::from(tier) >= own.tiers() {
-        return None;
-    }
-    let schedule = own.schedule(tier);
+/// Returns the schedule of a tier in a snapshot, in words of `bits` bits. `own` is the table's schedule of the tier, which must have the same algorithm.
+fn schedule_of<A: Algorithm>(own: &Schedule<A>, text: &str, bits: u64) -> Option<Schedule<A>> {
     let limit = text
-        .strip_prefix(&schedule.algorithm.kind().to_string())?
+        .strip_prefix(&own.algorithm.kind().to_string())?
         .strip_prefix(' ')?;
     let form = Form::with_bits(u32::try_from(bits).ok()?)?;
-    if limit == limit_of(schedule).to_string() {
-        return schedule.below(form.end());
+    if limit == limit_of(own).to_string() {
+        return own.below(form.end());
     }
-    schedule.with_quota(limit.parse().ok()?).ok()?.below(form.end())
+    own.with_quota(limit.parse().ok()?).ok()?.below(form.end())
 }
 
 fn limit_texts(limits: &Limits<impl Algorithm>) -> Vec<String> {

@@ -108,9 +108,7 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     pub fn memory(&self) -> usize {
         size_of_val(&*self.table.buckets)
     }
-}
 
-impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     /// Sets the quota of a tier now, for all handles at once.
     ///
     /// Each key keeps its available cells and its debt, as with [`Adjustable`](crate::Adjustable): time until now is credited at the old rate. The

@@ -128,7 +128,8 @@ impl SingleRate {
     ///
     /// [`InconsistentCapacity`] if the quota is invalid for a meter, or if both bursts together exceed 2^32 - 1 or take more than 200 years to fill.
     pub fn new(committed: Quota, excess_burst: u32) -> Result<Self, InconsistentCapacity> {
-        Ok(Self::full(Rfc2697::new(DefaultClock.now(), committed, excess_burst)?))
+        let rule = Rfc2697::new(DefaultClock.now(), committed, excess_burst)?;
+        Ok(Self::full(rule, DefaultClock))
     }
 }
 
@@ -139,7 +140,8 @@ impl TwoRate {
     ///
     /// [`InconsistentCapacity`] if a quota is invalid for a meter, or if the peak rate is below the committed rate.
     pub fn new(committed: Quota, peak: Quota) -> Result<Self, InconsistentCapacity> {
-        Ok(Self::full(Rfc2698::new(DefaultClock.now(), committed, peak)?))
+        let rule = Rfc2698::new(DefaultClock.now(), committed, peak)?;
+        Ok(Self::full(rule, DefaultClock))
     }
 }
 
@@ -150,21 +152,18 @@ impl ExcessRate {
     ///
     /// [`InconsistentCapacity`] if a quota is invalid for a meter.
     pub fn new(committed: Quota, excess: Quota) -> Result<Self, InconsistentCapacity> {
-        Ok(Self::full(Rfc4115::new(DefaultClock.now(), committed, excess)?))
-    }
-}
-
-impl<R: Rule> Marker<R> {
-    fn full(rule: R) -> Self {
-        Self {
-            rule,
-            words: SharedWords::new(Word::holding([0, 0])),
-            clock: DefaultClock,
-        }
+        let rule = Rfc4115::new(DefaultClock.now(), committed, excess)?;
+        Ok(Self::full(rule, DefaultClock))
     }
 }
 
 impl<R: Rule, C> Marker<R, C> {
+    /// Makes a marker with full buckets.
+    fn full(rule: R, clock: C) -> Self {
+        let words = SharedWords::new(Word::holding([0, 0]));
+        Self { rule, words, clock }
+    }
+
     /// Returns a new marker with full buckets and the same parameters that reads its time from `clock`. It shares nothing with this marker.
     ///
     /// ```
@@ -180,11 +179,7 @@ impl<R: Rule, C> Marker<R, C> {
     /// ```
     #[must_use]
     pub fn with_clock<D: Clock>(self, clock: D) -> Marker<R, D> {
-        Marker {
-            rule: self.rule.made_at(clock.now()),
-            words: SharedWords::new(Word::holding([0, 0])),
-            clock,
-        }
+        Marker::full(self.rule.made_at(clock.now()), clock)
     }
 
     /// Fills both buckets, in this marker and all its clones.

@@ -38,6 +38,15 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         when.position(&self.clock, self.store.time_line())
     }
 
+    /// Evaluates a decision on `n` cells, at least 1.
+    #[inline(always)]
+    fn looked(&self, n: u32, when: When) -> Result<(), NotStored> {
+        self.act(when, |at| {
+            self.store
+                .look(at, |schedule, word, drained| schedule.look(word, drained, n))
+        })
+    }
+
     #[inline(always)]
     pub(crate) fn check_when(&self, when: When) -> Result<(), NonConformance> {
         let decided = self.act(when, |at| {
@@ -71,7 +80,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
 
     /// Decides by `act` after a decision was not made at once.
     #[inline(always)]
-    pub(crate) fn after<T>(not_at_once: NotAtOnce, act: impl FnOnce() -> T) -> T {
+    pub(crate) fn otherwise<T>(not_at_once: NotAtOnce, act: impl FnOnce() -> T) -> T {
         if C::HAS_ANCHORS {
             out_of_line(|| {
                 if matches!(not_at_once, NotAtOnce::LostRace) {
@@ -85,11 +94,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     }
 
     pub(super) fn peek_when(&self, when: When) -> Result<(), NonConformance> {
-        let looked = self.act(when, |at| {
-            self.store
-                .look(at, |schedule, word, drained| schedule.look(word, drained, 1))
-        });
-        looked.or_else(|not_stored| self.single(not_stored))
+        self.looked(1, when).or_else(|not_stored| self.single(not_stored))
     }
 
     #[inline]
@@ -97,13 +102,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         if n == 0 || self.store.conforms_at_once(|| self.position(when), n) {
             return Ok(());
         }
-        let look = || {
-            self.act(when, |at| {
-                self.store
-                    .look(at, |schedule, word, drained| schedule.look(word, drained, n))
-            })
-            .or_else(|not_stored| self.batch(n, not_stored))
-        };
+        let look = || self.looked(n, when).or_else(|not_stored| self.batch(n, not_stored));
         if S::TAKES_AT_ONCE { out_of_line(look) } else { look() }
     }
 
@@ -127,7 +126,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
                 let denial = NegativeMultiDecision::BatchNonConforming(n, self.denial(until));
                 Err(Taken::new(Err(denial), status))
             }
-            Err(not_at_once) => Self::after(not_at_once, || self.take_step_by_step(n, when, read)),
+            Err(not_at_once) => Self::otherwise(not_at_once, || self.take_step_by_step(n, when, read)),
         }
     }
 
@@ -190,17 +189,17 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         if n == 0 {
             return Admitted::new(0, None);
         }
+        // Set by each decision, of which the last one holds.
         let made = Cell::new((0, None));
         // Uses the exact time: a clock that is behind would report a wait until an instant that is past.
         let at = when.exact_position(&self.clock, self.time_line());
-        let admitted = self.store.update(at, |schedule, word, drained| {
+        let step = self.store.update(at, |schedule, word, drained| {
             let (word, admitted) = schedule.decide_up_to(word, drained, n)?;
             made.set(admitted);
-            Ok((word, admitted))
+            Ok((word, ()))
         });
-        match admitted {
-            Ok((cells, next)) => Admitted::new(cells, next.map(|until| self.denial(until))),
-            Err(NotStored::Forgotten) => {
+        match step {
+            Ok(()) | Err(NotStored::Forgotten) => {
                 let (cells, next) = made.get();
                 Admitted::new(cells, next.map(|until| self.denial(until)))
             }

@@ -42,7 +42,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
     pub fn check(&self) -> Result<(), NonConformance> {
         match self.store.decide_at_once(1, &self.clock) {
             Ok(decided) => decided.map_err(|until| self.denial(until)),
-            Err(not_at_once) => Self::after(not_at_once, || self.check_when(When::Now)),
+            Err(not_at_once) => Self::otherwise(not_at_once, || self.check_when(When::Now)),
         }
     }
 
@@ -86,7 +86,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
         }
         match self.store.decide_at_once(n, &self.clock) {
             Ok(decided) => decided.map_err(|until| NegativeMultiDecision::BatchNonConforming(n, self.denial(until))),
-            Err(not_at_once) => Self::after(not_at_once, || self.check_n_when(n, When::Now)),
+            Err(not_at_once) => Self::otherwise(not_at_once, || self.check_n_when(n, When::Now)),
         }
     }
 

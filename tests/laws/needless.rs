@@ -106,7 +106,7 @@ fn saturation_reaches_the_rate_at_every_magnitude() {
 /// The meter's time begins at 0 here, the one place where a rounded `now` loses nothing: the cell after it, at a rate whose
 /// reciprocal is rounded down, then finds itself a unit early. The unit of tolerance is for that cell.
 #[test]
-fn a_cell_at_its_instant_always_conforms() {
+fn cell_conforms_at_its_instant_where_time_begins() {
     let beginnings = [
         (
             ManualClock::starting_at(instant(Instant::now(), i128::from(YEAR))),

@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn connection_closed_while_idle_fails_no_call() {
         let Some(server) = Server::start(&[]) else { return };
-        let store = RedisBlockingStore::open(&server.url(), Duration::from_secs(10)).unwrap();
+        let store = RedisBlockingStore::open(&server.url(), Duration::from_secs(60)).unwrap();
         for _ in 0..3 {
             assert_eq!(check(&store), Ok(Some(1)));
             assert!(server.command(&["CLIENT", "KILL", "TYPE", "normal"]).is_ok());
@@ -269,16 +269,16 @@ mod tests {
         let url = proxy.url().replace("redis://", "redis://:secret@");
         let deadline = Duration::from_millis(200);
         let store = RedisBlockingStore::open(&url, deadline).unwrap();
-        let begin = Instant::now();
         let error = check(&store).unwrap_err();
         assert!(
             matches!(&error, StoreError::Unreachable(text) if text.contains("no answer while connecting")),
             "{error}"
         );
-        assert!(begin.elapsed() < PATIENCE, "the caller has left");
+        assert_eq!(*store.shared.connecting(), 1, "the caller has left");
         proxy.set(Replies::Pass);
         assert!(wait_for(|| store.shared.idle().len() == 1));
-        assert_eq!(check(&store), Ok(Some(1)));
+        // A call may come late on a loaded machine.
+        assert!(wait_for(|| check(&store) == Ok(Some(1))));
     }
 
     /// As when many threads make their first call at once.

@@ -86,12 +86,13 @@ pub(crate) fn connecting(error: &RedisError) -> StoreError {
 const RIGHTS: &str = "grant the user +evalsha +eval +get +set +del +time and the keys ~name*, in a cluster also +cluster|slots +asking, \
     for a database above 0 also +select";
 
+const NO_PASSWORD: &str = "put the password into the URL: redis://:password@host or redis://user:password@host";
+
 /// A part of a server's message, and advice.
-const ADVICE: [(&str, &str); 15] = [
-    (
-        "NOAUTH",
-        "put the password into the URL: redis://:password@host or redis://user:password@host",
-    ),
+const ADVICE: [(&str, &str); 16] = [
+    ("NOAUTH", NO_PASSWORD),
+    // Of a long command, such as a peek.
+    ("unauthenticated", NO_PASSWORD),
     (
         "AuthenticationFailed",
         "check the user and the password (percent-encoded) in the URL: redis://user:password@host",

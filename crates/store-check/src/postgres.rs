@@ -2,7 +2,7 @@
 
 use crate::certificates::Certificates;
 use crate::clock::{Environment, FakeClock};
-use crate::server::free_port;
+use crate::server::{PORTS, free_port};
 use core::ops::Deref;
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
@@ -84,7 +84,7 @@ impl Postgres {
         }
         let port = free_port();
         let child = Mutex::new(run(&programs, user, &folder, port, &environment));
-        let server = Self {
+        let mut server = Self {
             programs,
             user,
             folder,
@@ -92,6 +92,13 @@ impl Postgres {
             environment,
             child,
         };
+        for _ in 1..PORTS {
+            if server.is_ready() {
+                return Some(server);
+            }
+            server.port = free_port();
+            *server.child() = server.run();
+        }
         assert!(server.is_ready(), "{}", log(&server.folder));
         Some(server)
     }
@@ -124,13 +131,17 @@ impl Postgres {
         let end = Instant::now() + PATIENCE;
         // It does not start until the orphans of the crash are gone.
         loop {
-            *self.child() = run(&self.programs, self.user, &self.folder, self.port, &self.environment);
+            *self.child() = self.run();
             if self.is_ready() {
                 return;
             }
             assert!(Instant::now() < end, "{}", log(&self.folder));
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    fn run(&self) -> Child {
+        run(&self.programs, self.user, &self.folder, self.port, &self.environment)
     }
 
     /// Waits until it answers; `false` if it has ended instead.
@@ -321,7 +332,10 @@ fn run(programs: &Path, user: ServerUser, folder: &Path, port: u16, environment:
         "unix_socket_directories=",
         "fsync=off",
         "shared_buffers=64MB",
-        "max_connections=80",
+        // Sessions that a test has left may end late.
+        "max_connections=300",
+        // Its snapshots keep old row versions, at times that no test knows.
+        "autovacuum=off",
     ];
     let mut command = user.command(&programs.join("postgres"), folder);
     command.args(["-D", "data", "-p", &port.to_string()]);

@@ -12,7 +12,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// The longest time for a server to start, or for a condition to come true.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The number of ports that a server is started on: another process may take a free port before the server does.
+pub(crate) const PORTS: u32 = 5;
 
 /// A server that is running, or was until it was killed.
 #[derive(Debug)]
@@ -97,40 +100,52 @@ impl Server {
         } else {
             binary.into()
         };
-        let port = free_port();
-        let folder = std::env::temp_dir().join(format!("ratelimit-meter-{}-{port}", std::process::id()));
-        fs::create_dir_all(&folder).expect("a folder for the server");
-        let program = Program {
-            binary,
-            args: args.iter().map(|&arg| arg.to_owned()).collect(),
-            environment,
-        };
-        let child = program.run(port, &folder);
-        let mut server = Self {
-            program,
-            port,
-            folder,
-            child,
-        };
+        for _ in 1..PORTS {
+            let mut server = Self::run(&binary, args, environment.clone());
+            if server.is_ready() {
+                return server;
+            }
+        }
+        let mut server = Self::run(&binary, args, environment);
         server.wait_until_ready();
         server
     }
 
-    fn wait_until_ready(&mut self) {
-        let ready = wait_for(|| {
-            let died = self.child.try_wait().expect("a child").is_some();
-            died || self
-                .command_within(&["PING"], Duration::from_secs(1))
-                .is_ok_and(|reply| reply.starts_with("+PONG"))
+    /// Starts the program on a free port.
+    fn run(binary: &Path, args: &[&str], environment: Environment) -> Self {
+        let port = free_port();
+        let folder = std::env::temp_dir().join(format!("ratelimit-meter-{}-{port}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder for the server");
+        let program = Program {
+            binary: binary.to_owned(),
+            args: args.iter().map(|&arg| arg.to_owned()).collect(),
+            environment,
+        };
+        let child = program.run(port, &folder);
+        Self {
+            program,
+            port,
+            folder,
+            child,
+        }
+    }
+
+    /// Waits until the server answers, and not another one on its port; `false` if it has ended instead.
+    fn is_ready(&mut self) -> bool {
+        let own = format!("process_id:{}\r\n", self.child.id());
+        let mut has_ended = false;
+        let has_come = wait_for(|| {
+            has_ended = self.child.try_wait().expect("a child").is_some();
+            let answer = |words: &[&str]| self.command_within(words, Duration::from_secs(1)).unwrap_or_default();
+            has_ended || answer(&["PING"]).starts_with("+PONG") && answer(&["INFO", "server"]).contains(&own)
         });
-        let died = self.child.try_wait().expect("a child").is_some();
+        has_come && !has_ended
+    }
+
+    fn wait_until_ready(&mut self) {
+        let is_ready = self.is_ready();
         let log = || fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-        assert!(
-            ready && !died,
-            "the server on port {} does not answer: {}",
-            self.port,
-            log()
-        );
+        assert!(is_ready, "the server on port {} does not answer: {}", self.port, log());
     }
 
     /// Returns the port on 127.0.0.1.
@@ -164,6 +179,12 @@ impl Server {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args([signal, &pid]).status().expect("kill");
         assert!(sent.success());
+        // A process that runs on another processor goes on for a moment. The letter after its name in brackets is its state.
+        let is_stopped = || {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+            stat.map_or(true, |stat| stat.contains(") T "))
+        };
+        assert!(signal != "-STOP" || wait_for(is_stopped), "it is not stopped");
     }
 
     /// Sends one command over a connection of its own, and returns the reply as it is on the wire.
@@ -249,7 +270,7 @@ pub fn keepalives(port: u16) -> Option<Vec<u64>> {
     Some(seconds.collect())
 }
 
-/// Asks until a condition holds, and returns whether it came true in 30 seconds.
+/// Asks until a condition holds, and returns whether it came true in two minutes.
 pub fn wait_for(mut holds: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + PATIENCE;
     while !holds() {

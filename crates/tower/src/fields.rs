@@ -3,6 +3,7 @@
 use crate::meters::{Denied, Detail, Standing};
 use crate::numbers::seconds;
 use crate::policy::{Announced, EFFECTIVE_WINDOW, Policy};
+use crate::respond::{GRPC_DETAILS, GRPC_MESSAGE, GRPC_PUSHBACK, GRPC_STATUS};
 use core::num::NonZeroU64;
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use std::time::{Duration, SystemTime};
@@ -24,7 +25,7 @@ static X: [HeaderName; 3] = [X_LIMIT, X_REMAINING, X_RESET];
 /// The fields that this crate may set, for `Access-Control-Expose-Headers`: without it, scripts of other origins cannot read them.
 ///
 /// `tower_http::cors::CorsLayer::expose_headers` takes it as it is.
-pub const EXPOSED: [HeaderName; 10] = [
+pub const EXPOSED: [HeaderName; 14] = [
     RATELIMIT_POLICY,
     RATELIMIT,
     RETRY_AFTER,
@@ -35,6 +36,10 @@ pub const EXPOSED: [HeaderName; 10] = [
     X_LIMIT,
     X_REMAINING,
     X_RESET,
+    GRPC_STATUS,
+    GRPC_MESSAGE,
+    GRPC_DETAILS,
+    GRPC_PUSHBACK,
 ];
 
 /// The fields that report a client's quota. `Retry-After` is independent of this choice: it is set on every denial that ends with time.

@@ -116,7 +116,7 @@ impl<'a> ResponseHead<'a> {
         }
     }
 
-    /// Returns the status.
+    /// Returns the status. It is 200 for every gRPC call. A gRPC call that fails before its first message has the header field `grpc-status`.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status

@@ -152,8 +152,7 @@ pub enum OnStoreFailure {
 /// The inner service must be `Clone`, because the future of a request calls it after the store's answer. While a request waits for the answer, it holds
 /// no permit of the inner service.
 ///
-/// Such a limit has no tiers. For plans, make a layer for each plan. Its key is none for the requests of other plans, which pass by
-/// [`OnNoKey::Pass`].
+/// Such a limit has no tiers. For plans, make a layer for each plan, which applies [`only`](Self::only) to requests of that plan.
 ///
 /// ```
 /// use ratelimit_meter_tower::{Answer, Distributed, OnStoreFailure, PeerIp, RateLimitLayer, RemoteMeter, StoreFailed};

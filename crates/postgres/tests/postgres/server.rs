@@ -100,3 +100,11 @@ pub(crate) async fn until_a_session_waits(client: &Client, is_waiting: bool) {
     let until = async { while waits().await != is_waiting {} };
     tokio::time::timeout(PATIENCE, until).await.expect("a change");
 }
+
+/// Polls a call until its session waits for a lock, and drops it then.
+pub(crate) async fn drop_once_it_waits<T: core::fmt::Debug>(client: &Client, call: impl Future<Output = T>) {
+    tokio::select! {
+        answer = call => panic!("it did not wait: {answer:?}"),
+        () = until_a_session_waits(client, true) => {}
+    }
+}

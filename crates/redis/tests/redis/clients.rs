@@ -1,17 +1,16 @@
 //! Users, protocols, databases and keys that differ from the usual.
 
-use crate::support::{OnRuntime, bucket, runtime};
+use crate::support::{OnRuntime, PATIENT, bucket, connected, runtime, until_connected};
 use ratelimit_meter_redis::{RedisBlockingStore, RedisStore};
 use ratelimit_meter_store::{Ask, BlockingStore, SharedMeter, StoreError, Verb};
 #[cfg(feature = "tls")]
 use ratelimit_meter_store_check::certificates::Certificates;
 use ratelimit_meter_store_check::server::{Server, keepalives, wait_for};
-use std::time::Duration;
 
-fn meter(url: &str, name: &str) -> SharedMeter<RedisStore> {
+async fn meter(url: &str, name: &str) -> SharedMeter<RedisStore> {
     SharedMeter::builder(name, "2/d".parse().unwrap())
-        .deadline(Duration::from_secs(10))
-        .build(RedisStore::open(url).unwrap())
+        .deadline(PATIENT)
+        .build(connected(url).await)
         .unwrap()
 }
 
@@ -39,16 +38,16 @@ fn documented_rights_suffice_and_lesser_are_errors() {
     let app = user("app", &documented);
     let reader = user("reader", &["+get", "~api*"]);
     runtime().block_on(async {
-        let limit = meter(&app, "api");
+        let limit = meter(&app, "api").await;
         holds(&limit, "alice").await;
         let flushed = server.command(&["SCRIPT", "FLUSH"]);
         assert_eq!(flushed.unwrap(), "+OK\r\n");
         holds(&limit, "bob").await;
-        let average = SharedMeter::average_builder("api", "2/d".parse().unwrap()).deadline(Duration::from_secs(10));
-        let average = average.build(RedisStore::open(&app).unwrap()).unwrap();
+        let average = SharedMeter::average_builder("api", "2/d".parse().unwrap()).deadline(PATIENT);
+        let average = average.build(connected(&app).await).unwrap();
         assert!(average.check("average").await.unwrap().is_admitted());
         for (url, name) in [(&app, "other"), (&reader, "api")] {
-            let answer = meter(url, name).check("alice").await;
+            let answer = meter(url, name).await.check("alice").await;
             let is_refused = |message: &String| message.contains("permission") || message.contains("NOPERM");
             assert!(
                 matches!(&answer, Err(StoreError::Refused(message)) if is_refused(message)),
@@ -63,10 +62,10 @@ fn resp3_gives_the_same_decisions() {
     let Some(server) = Server::start(&[]) else { return };
     runtime().block_on(async {
         let url = format!("redis://127.0.0.1:{}/?protocol=resp3", server.port());
-        holds(&meter(&url, "api"), "alice").await;
+        holds(&meter(&url, "api").await, "alice").await;
         let quota = "10/d".parse().unwrap();
-        let average = SharedMeter::strict_average_builder("average", quota).deadline(Duration::from_secs(10));
-        let average = average.build(RedisStore::open(&url).unwrap()).unwrap();
+        let average = SharedMeter::strict_average_builder("average", quota).deadline(PATIENT);
+        let average = average.build(connected(&url).await).unwrap();
         let mut admitted = 0;
         while average.check("alice").await.unwrap().is_admitted() {
             admitted += 1;
@@ -87,7 +86,7 @@ fn idle_connections_are_kept_alive() {
     }];
     let (several, blocking) = (
         OnRuntime::new(&server.url()),
-        RedisBlockingStore::open(&server.url(), Duration::from_secs(10)).unwrap(),
+        RedisBlockingStore::open(&server.url(), PATIENT).unwrap(),
     );
     let stores: [&dyn BlockingStore; 2] = [&several, &blocking];
     for store in stores {
@@ -104,7 +103,7 @@ fn databases_of_one_server_have_separate_limits() {
     runtime().block_on(async {
         for database in [0, 3] {
             let url = format!("redis://127.0.0.1:{}/{database}", server.port());
-            holds(&meter(&url, "api"), "alice").await;
+            holds(&meter(&url, "api").await, "alice").await;
         }
     });
     let keyspace = server.command(&["INFO", "keyspace"]).unwrap();
@@ -135,7 +134,7 @@ fn subjects_of_any_bytes_have_separate_limits() {
         &long,
     ];
     runtime().block_on(async {
-        let limit = meter(&server.url(), "api");
+        let limit = meter(&server.url(), "api").await;
         for subject in subjects {
             holds(&limit, subject).await;
         }
@@ -184,12 +183,14 @@ fn tls_decides_and_rejects_an_unknown_certificate() {
         root_cert,
     };
     let client = redis::Client::build_with_tls(url.as_str(), authority).unwrap();
-    let known = SharedMeter::builder("api", "2/d".parse().unwrap()).deadline(Duration::from_secs(10));
-    let known = known.build(RedisStore::new(client)).unwrap();
+    let store = RedisStore::new(client);
+    let known = SharedMeter::builder("api", "2/d".parse().unwrap()).deadline(PATIENT);
+    let known = known.build(store.clone()).unwrap();
     runtime().block_on(async {
+        until_connected(&store).await;
         holds(&known, "alice").await;
         // The system's authorities did not sign this certificate.
-        let answer = meter(&url, "api").check("alice").await;
+        let answer = meter(&url, "api").await.check("alice").await;
         let is_of_certificate = |message: &String| message.contains("certificate");
         assert!(
             matches!(&answer, Err(StoreError::Disconnected(message)) if is_of_certificate(message)),

@@ -1,6 +1,6 @@
 //! Limits and callers when a server fails: the bounds of the table in the docs.
 
-use crate::support::{OnRuntime, bucket, runtime};
+use crate::support::{OnRuntime, PATIENT, bucket, connected, runtime};
 use ratelimit_meter::NegativeMultiDecision;
 use ratelimit_meter_redis::{RedisBlockingStore, RedisStore};
 use ratelimit_meter_store::{
@@ -8,10 +8,8 @@ use ratelimit_meter_store::{
 };
 use ratelimit_meter_store_check::proxy::{Proxy, Replies};
 use ratelimit_meter_store_check::server::{Server, wait_for};
-use std::time::{Duration, Instant};
-
-/// Longer than any loaded machine takes for a call on loopback.
-pub(crate) const PATIENT: Duration = Duration::from_secs(10);
+use std::time::Duration;
+use tokio::time::Instant;
 
 pub(crate) fn check(store: &impl BlockingStore, key: &str, limit: &StoreLimit, n: u64) -> Result<u64, StoreError> {
     store
@@ -57,16 +55,24 @@ fn crash_loses_at_most_unpersisted_writes() {
 /// A stopped server costs each caller its deadline until the breaker opens, and then nothing; no answer is the store's.
 #[test]
 fn stopped_server_costs_bounded_time() {
+    const DEADLINE: Duration = Duration::from_millis(200);
+    const MOST: usize = 50;
     let Some(server) = Server::start(&[]) else { return };
-    runtime().block_on(async {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
         let meter = SharedMeter::builder("api", "1000/s".parse().unwrap())
-            .deadline(Duration::from_millis(200))
-            .max_in_flight(50)
+            .deadline(DEADLINE)
+            .max_in_flight(MOST)
             .on_failure(OnFailure::Deny)
             .build(RedisStore::open(&server.url()).unwrap())
             .unwrap();
         assert!(wait_until_stored(&meter).await);
         server.signal("-STOP");
+        // The clock goes forward once all calls wait.
+        tokio::time::pause();
         let begin = Instant::now();
         let mut tasks = tokio::task::JoinSet::new();
         for i in 0..200 {
@@ -79,18 +85,17 @@ fn stopped_server_costs_bounded_time() {
             let by = |verdict: &&ratelimit_meter_store::Verdict| verdict.via() == &Via::Failure(error.clone());
             verdicts.iter().filter(by).count()
         };
-        let (overloaded, timed_out) = (by(&StoreError::Overloaded), by(&StoreError::TimedOut));
-        assert_eq!(overloaded + timed_out + by(&StoreError::BreakerOpen), 200);
-        assert!(
-            overloaded >= 1 && timed_out >= 1,
-            "{overloaded} overloaded, {timed_out} timed out"
+        assert_eq!(
+            (by(&StoreError::TimedOut), by(&StoreError::Overloaded)),
+            (MOST, 200 - MOST)
         );
         assert!(meter.is_breaker_open());
         assert_eq!(
             meter.check("a").await.unwrap().via(),
             &Via::Failure(StoreError::BreakerOpen)
         );
-        assert!(begin.elapsed() < PATIENT);
+        assert!((DEADLINE..2 * DEADLINE).contains(&begin.elapsed()));
+        tokio::time::resume();
         server.signal("-CONT");
         assert!(
             wait_until_stored(&meter).await,
@@ -161,17 +166,27 @@ fn lost_replies_count_once() {
     );
     proxy.set(Replies::Pass);
     assert_eq!(check_again(&through, "k", &limit), 1);
-    // With a deadline: the reply never comes.
+    // With a deadline: the reply never comes. On a loaded machine the deadline may pass before the call is sent.
     proxy.set(Replies::Lose);
-    through.runtime.block_on(async {
+    let before = proxy.lost();
+    let calls = through.runtime.block_on(async {
         let meter = SharedMeter::builder("m", "1000/d".parse().unwrap())
             .deadline(Duration::from_millis(100))
             .build(through.store.clone())
             .unwrap();
-        assert_eq!(meter.check("k").await.unwrap_err(), StoreError::TimedOut);
+        let mut calls = 0;
+        while proxy.lost() == before {
+            let error = meter.check("k").await.unwrap_err();
+            assert!(
+                matches!(error, StoreError::TimedOut | StoreError::BreakerOpen),
+                "{error}"
+            );
+            calls += 1;
+        }
+        calls
     });
-    assert!(wait_for(|| remaining(&direct, "m:{k}:0", &limit) < 1000));
-    assert_eq!(remaining(&direct, "m:{k}:0", &limit), 999, "counted once");
+    let counted = 1000 - remaining(&direct, "m:{k}:0", &limit);
+    assert!((1..=calls).contains(&counted), "{counted} counted of {calls} calls");
 }
 
 /// A reply that never comes ends a call without a deadline too: the runtime's clock is paused and goes to the end of each wait.
@@ -190,7 +205,7 @@ fn lost_reply_ends_a_call_without_a_deadline() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let store = RedisStore::open(&proxy.url()).unwrap();
+        let store = connected(&proxy.url()).await;
         assert_eq!(store.decide(Verb::Check, None, &asks).await.unwrap().cells, Some(1));
         proxy.set(Replies::Lose);
         tokio::time::pause();
@@ -208,15 +223,17 @@ fn delayed_reply_counts_once_for_its_own_call() {
     let through = OnRuntime::new(&proxy.url());
     let (small, large) = (bucket("10/d").0, bucket("1000/d").0);
     assert_eq!(check(&through, "warm", &small, 1), Ok(1));
-    let meter = |deadline| {
-        let builder = SharedMeter::builder("m", "10/d".parse().unwrap()).deadline(deadline);
-        builder.build(through.store.clone()).unwrap()
-    };
-    let (hurried, patient) = (meter(Duration::from_millis(50)), meter(PATIENT));
-    let ask = |meter: &SharedMeter<RedisStore>, subject| through.runtime.block_on(meter.check(subject));
+    let builder = SharedMeter::builder("m", "10/d".parse().unwrap()).deadline(PATIENT);
+    let meter = builder.build(through.store.clone()).unwrap();
     proxy.set(Replies::Hold);
-    assert_eq!(ask(&hurried, "late").unwrap_err(), StoreError::TimedOut);
+    let late = through.runtime.spawn({
+        let meter = meter.clone();
+        async move { meter.check("late").await }
+    });
     assert!(wait_for(|| proxy.held() == 1));
+    // Its caller leaves.
+    late.abort();
+    assert!(through.runtime.block_on(late).unwrap_err().is_cancelled());
     proxy.set(Replies::Pass);
     assert_eq!(check(&through, "large", &large, 900), Ok(900));
     assert_eq!(remaining(&direct, "m:{late}:0", &small), 9);
@@ -226,7 +243,7 @@ fn delayed_reply_counts_once_for_its_own_call() {
             assert!(wait_for(|| proxy.held() == 2));
             proxy.set(Replies::Pass);
         });
-        ask(&patient, "in time").unwrap()
+        through.runtime.block_on(meter.check("in time")).unwrap()
     });
     assert!(verdict.is_admitted() && verdict.via() == &Via::Store);
     assert_eq!(remaining(&direct, "m:{in time}:0", &small), 9);
@@ -237,9 +254,9 @@ fn delayed_reply_counts_once_for_its_own_call() {
 fn late_reply_never_answers_the_next_call() {
     let Some(server) = Server::start(&[]) else { return };
     let store = RedisBlockingStore::new(redis::Client::open(server.url()).unwrap(), Duration::from_secs(1));
-    let (small, _) = bucket("10/d");
-    let (large, _) = bucket("1000/d");
-    assert_eq!(check(&store, "small", &small, 1), Ok(1));
+    // A call that came late on a loaded machine leaves cells for the next.
+    let [(small, _), (large, _)] = ["1000/d", "1000000/d"].map(bucket);
+    assert!(wait_for(|| check(&store, "small", &small, 1) == Ok(1)));
     server.signal("-STOP");
     assert_eq!(check(&store, "small", &small, 1), Err(StoreError::TimedOut));
     server.signal("-CONT");
@@ -259,7 +276,8 @@ fn store_follows_its_name_from_a_vanished_server() {
     };
     let proxy = Proxy::to(vanishing.port());
     let through = OnRuntime::new(&proxy.url());
-    let builder = SharedMeter::builder("m", "10/d".parse().unwrap()).deadline(Duration::from_millis(50));
+    // So many cells that none is denied, and no denial remembered, if calls come late on a loaded machine.
+    let builder = SharedMeter::builder("m", "1000000/d".parse().unwrap()).deadline(Duration::from_millis(50));
     let meter = builder.build(through.store.clone()).unwrap();
     let ask = || through.runtime.block_on(meter.check("k"));
     assert!(wait_for(|| ask().is_ok()));
@@ -477,7 +495,7 @@ fn blocking_meter_shares_a_limit() {
 fn four_hundred_tasks_share_the_exact_burst() {
     let Some(server) = Server::start(&[]) else { return };
     runtime().block_on(async {
-        let store = RedisStore::open(&server.url()).unwrap();
+        let store = connected(&server.url()).await;
         let joined = SharedMeter::builder("joined", "100/d".parse().unwrap())
             .deadline(PATIENT)
             .build(store.clone())

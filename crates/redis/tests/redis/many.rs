@@ -1,7 +1,6 @@
 //! Many processes on one key: each reply equals the exact bucket's, in the order of the server's clock.
 
-use crate::support::{bucket, runtime};
-use ratelimit_meter_redis::RedisStore;
+use crate::support::{PATIENT, bucket, connected, runtime};
 use ratelimit_meter_store::{Ask, AsyncStore, BlockingStore, Verb};
 use ratelimit_meter_store_check::ExactBucket;
 use ratelimit_meter_store_check::server::Server;
@@ -20,7 +19,7 @@ fn child_process_prints_its_decisions() {
     let n: u32 = n.parse().unwrap();
     let (limit, _) = bucket(&quota);
     runtime().block_on(async {
-        let store = Arc::new(RedisStore::open(&url).unwrap());
+        let store = Arc::new(connected(&url).await);
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..4 {
             let store = Arc::clone(&store);
@@ -125,10 +124,7 @@ fn processes_decide_exactly_while_scripts_are_flushed() {
 #[test]
 fn first_calls_of_a_key_do_not_collide() {
     let Some(server) = Server::start(&[]) else { return };
-    let store = ratelimit_meter_redis::RedisBlockingStore::new(
-        redis::Client::open(server.url()).unwrap(),
-        Duration::from_secs(10),
-    );
+    let store = ratelimit_meter_redis::RedisBlockingStore::open(&server.url(), PATIENT).unwrap();
     let (limit, _) = bucket("5/d");
     for key in 0..50 {
         let key = format!("first {key}");

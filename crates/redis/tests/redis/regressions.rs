@@ -27,7 +27,7 @@
 //! | 24 | redis 6565: a full server | `faults::full_memory_follows_the_policy` |
 //! | 25 | envoyproxy/ratelimit 185: denied calls count against a raised limit | `faults::denial_writes_nothing` |
 
-use crate::support::{OnRuntime, bucket, runtime};
+use crate::support::{OnRuntime, PATIENT, bucket, connected, runtime};
 use ratelimit_meter::Quota;
 use ratelimit_meter_redis::RedisStore;
 use ratelimit_meter_store::{
@@ -152,7 +152,8 @@ fn r07_quota_change_keeps_the_time_to_live() {
     let store = OnRuntime::new(&server.url());
     for quota in ["10/d", "1/6s burst 100", "999983/d", "7/3s", "10/d"] {
         let (limit, _) = bucket(quota);
-        ask(&store, Verb::Charge, "k", &limit, 1);
+        // A debt of hours by each quota.
+        ask(&store, Verb::Charge, "k", &limit, 100_000);
         milliseconds_to_live(&server, "k");
     }
 }
@@ -238,9 +239,9 @@ fn r18_blocks_total_no_more_than_the_burst() {
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..4 {
             let meter = SharedMeter::builder("api", "10000/d burst 2000".parse().unwrap())
-                .deadline(Duration::from_secs(10))
+                .deadline(PATIENT)
                 .lease(LeaseSettings::kept_for(Duration::from_secs(3600)).at_most(50))
-                .build(RedisStore::open(&server.url()).unwrap())
+                .build(connected(&server.url()).await)
                 .unwrap();
             tasks.spawn(async move {
                 let mut cells = (0, 0);

@@ -2,7 +2,11 @@
 
 use ratelimit_meter_redis::RedisStore;
 use ratelimit_meter_store::{Ask, AsyncStore, BlockingStore, Micros, Reply, StoreError, StoreLimit, Units, Verb};
+use std::time::Duration;
 use tokio::runtime::Runtime;
+
+/// Longer than any loaded machine takes for a call on loopback.
+pub(crate) const PATIENT: Duration = Duration::from_secs(120);
 
 pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
@@ -20,10 +24,40 @@ pub(crate) struct OnRuntime {
 
 impl OnRuntime {
     pub(crate) fn new(url: &str) -> Self {
+        let this = Self::unconnected(url);
+        this.runtime.block_on(until_connected(&this.store));
+        this
+    }
+
+    pub(crate) fn unconnected(url: &str) -> Self {
         let runtime = runtime();
-        let store = runtime.block_on(async { RedisStore::open(url) }).expect("a store");
+        let store = RedisStore::open(url).expect("a URL");
         Self { runtime, store }
     }
+}
+
+/// A store that has connected, or whose server answers by an error. The store waits for a connection for a second, which a loaded machine may exceed.
+pub(crate) async fn connected(url: &str) -> RedisStore {
+    let store = RedisStore::open(url).expect("a URL");
+    until_connected(&store).await;
+    store
+}
+
+/// Peeks until connecting takes no longer than the store waits.
+pub(crate) async fn until_connected(store: &impl AsyncStore) {
+    let (limit, _) = bucket("1/d");
+    let ask = [Ask {
+        key: "connects",
+        limit: &limit,
+        n: 1,
+    }];
+    let is_late = async || {
+        let answer = store.decide(Verb::Peek, None, &ask).await;
+        matches!(&answer, Err(StoreError::TimedOut))
+            || answer.is_err_and(|error| error.to_string().contains("no answer"))
+    };
+    let connected = async { while is_late().await {} };
+    tokio::time::timeout(PATIENT, connected).await.expect("a connection");
 }
 
 impl BlockingStore for OnRuntime {

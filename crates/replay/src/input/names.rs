@@ -362,7 +362,7 @@ pub(super) fn of(part: &By) -> &'static [&'static str] {
     }
 }
 
-/// Returns why a request has several lines, and the condition that selects one of them, if these are the names of k6's results or of the audit log of
+/// Returns why a request has several lines, and the condition that selects one of them. `None` if these are not the names of k6 or of the audit log of
 /// Kubernetes.
 pub(super) fn of_several_lines(names: &[Vec<u8>]) -> Option<[&'static str; 2]> {
     let has = |wanted: &str| names.iter().any(|name| name == wanted.as_bytes());

@@ -2,6 +2,7 @@
 
 use super::retry_info::retry_delay;
 use crate::fields::RETRY_AFTER_MS;
+use crate::respond::{GRPC_DETAILS, GRPC_PUSHBACK, GRPC_STATUS};
 use http::header::{AGE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use std::time::{Duration, SystemTime};
@@ -25,10 +26,8 @@ struct Left {
     window: Duration,
 }
 
-const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 /// Azure's; some of its services send no other.
 const X_MS_RETRY_AFTER_MS: HeaderName = HeaderName::from_static("x-ms-retry-after-ms");
-const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
 /// The longest time that a client obeys, in seconds; a longer one, or one that overflows, counts as this one.
 const LONGEST: u64 = 366 * 24 * 3600;
@@ -49,7 +48,7 @@ impl Advice {
             .map(|left| left.window / u32::try_from(left.remaining.max(1)).unwrap_or(u32::MAX))
             .max();
         // RESOURCE_EXHAUSTED, or UNAVAILABLE, which stands for 503.
-        let exhausted = matches!(integer(headers, &HeaderName::from_static("grpc-status")), Some(8 | 14));
+        let exhausted = matches!(integer(headers, &GRPC_STATUS), Some(8 | 14));
         let denied = match status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => true,
             // GitHub denies with 403; without a time, a 403 is no denial of a limiter.
@@ -64,7 +63,9 @@ impl Advice {
             stay_away => stay_away,
         };
         // A pushback that is no number, such as -1, asks the client not to try again (gRFC A6).
-        let forbids = headers.get(PUSHBACK).is_some_and(|pushback| digits(pushback).is_none());
+        let forbids = headers
+            .get(GRPC_PUSHBACK)
+            .is_some_and(|pushback| digits(pushback).is_none());
         Self {
             stay_away,
             gap: (!cached).then_some(gap.unwrap_or_default()),
@@ -89,7 +90,7 @@ fn sent(headers: &HeaderMap, now: SystemTime) -> SystemTime {
 /// The time to stay away: the more exact form, if there are two.
 fn retry_after(headers: &HeaderMap, sent: SystemTime) -> Option<Duration> {
     let most_ms = LONGEST * 1000;
-    let exact = [RETRY_AFTER_MS, X_MS_RETRY_AFTER_MS, PUSHBACK];
+    let exact = [RETRY_AFTER_MS, X_MS_RETRY_AFTER_MS, GRPC_PUSHBACK];
     if let Some(ms) = exact.iter().find_map(|name| integer(headers, name)) {
         return Some(Duration::from_millis(ms.min(most_ms)));
     }

@@ -123,6 +123,9 @@ impl Key for MethodKey {
 
 /// The route that axum matched, such as `/users/{id}`. Only layers of a route know it: `Router::route_layer`, or `Router::layer` on
 /// routes that were added before.
+///
+/// A request for a `fallback` or a `nest_service`, such as static files, matches no route. So it has no key, also in a tuple that begins with an
+/// address, and [`OnNoKey`](crate::OnNoKey) decides. By default, all such requests of all clients share one meter.
 #[cfg(feature = "axum")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MatchedPath;

@@ -56,7 +56,7 @@ macro_rules! settings {
             self
         }
 
-        /// Sets the treatment of requests without a key, [`OnNoKey::Share`] by default.
+        /// Sets the treatment of requests without a key, [`OnNoKey::Share`](crate::OnNoKey::Share) by default.
         #[must_use]
         pub fn on_no_key(mut self, action: $crate::limit::OnNoKey) -> Self {
             self.rules.on_no_key = action;
@@ -123,7 +123,8 @@ impl<T> Limiter<T> {
     }
 
     /// Denies nothing, and reports the denials it would have made to the observer: a limit on trial. It has its own meters, counts the requests that
-    /// all other limits admit, and is not announced. A request without a key passes where [`OnNoKey::Reject`] would deny it.
+    /// all other limits admit, and is not announced. A request without a key passes where [`OnNoKey::Reject`](crate::OnNoKey::Reject) would
+    /// deny it.
     #[must_use]
     pub fn dry_run(mut self) -> Self {
         self.rules.dry_run = true;

@@ -374,9 +374,23 @@ impl<K: Key> Limiter<ByKey<K>> {
     }
 
     /// Returns the statistics of the table of keys: how many are live, and how many found no slot. Reads the whole table.
+    ///
+    /// A dual limit has two tables. Its statistics have the keys of the table with more live keys, and the sums of the counts of both tables.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let stats = self.lanes.iter().find_map(|lane| lane.meters.stats());
+        let tables = self.lanes.iter().filter_map(|lane| lane.meters.stats());
+        let stats = tables.reduce(|first, second| {
+            let is_first_fuller = first.live >= second.live;
+            let (mut fuller, other) = if is_first_fuller {
+                (first, second)
+            } else {
+                (second, first)
+            };
+            fuller.forgiven += other.forgiven;
+            fuller.denied += other.denied;
+            fuller.admitted += other.admitted;
+            fuller
+        });
         stats.unwrap_or_else(|| unreachable!("meters of keys are a table"))
     }
 }

@@ -47,6 +47,14 @@ fn r23_every_field_is_among_the_exposed() {
             .filter(|name| *name != HOST && *name != "content-type");
         assert!(names.into_iter().all(|name| EXPOSED.contains(name)));
     }
+    let grpc = RateLimitLayer::grpc(shared("1/h").cost(|head| head.uri().path().len() as u64));
+    for path in ["/", "/", "/never"] {
+        let mut call = request();
+        *call.uri_mut() = path.parse().unwrap();
+        let answered = answer(&grpc, call);
+        let mut names = answered.headers().keys().filter(|name| *name != "content-type");
+        assert!(names.all(|name| EXPOSED.contains(name)));
+    }
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Costs that differ by request, and those known after the response. Tests are named after rows R1 to R30 of the design: bug reports of other limiters' users.
 
-use crate::support::{answer, answer_of, field, from, hourly, meter, number, quota, request, shared, status, with};
+use crate::support::{
+    answer, answer_of, field, from, hourly, meter, number, quota, request, shared, status, still, with,
+};
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use ratelimit_meter::GCRA;
 use ratelimit_meter::clock::ManualClock;
 use ratelimit_meter_tower::{
     Asked, Charge, Head, Limit, OnNoKey, PeerIp, PerKey, RateLimitLayer, Shared, content_length,
@@ -73,7 +74,7 @@ fn r17_cost_known_later_is_charged_later() {
 
 #[test]
 fn r17_debts_deny_requests_that_cost_nothing_yet() {
-    let meter = GCRA::from_quota(quota("10/h")).unwrap();
+    let meter = meter("10/h", &still());
     let layer = RateLimitLayer::new(Shared::of(meter.clone()).unwrap().cost(|_| 0).late());
     assert_eq!([(); 20].map(|()| status(&layer, request())), [200; 20]);
     meter.charge(11);
@@ -84,6 +85,31 @@ fn r17_debts_deny_requests_that_cost_nothing_yet() {
     );
     let both = RateLimitLayer::new((shared("9/h"), Shared::of(meter).unwrap().cost(|_| 0).late()));
     assert_eq!(status(&both, request()), 429);
+}
+
+/// The ban that the docs of `Charge` have.
+#[test]
+fn debt_bans_a_client_for_an_hour() {
+    let clock = ManualClock::new();
+    let limit = PerKey::like(PeerIp::new(), meter("5/10min", &clock), 100).unwrap();
+    let layer = RateLimitLayer::new(limit.cost(|_| 0).late());
+    for failure in 1..=5 {
+        let charge = charge_of(&layer);
+        charge.charge(1);
+        assert_eq!(charge.remaining() == 0, failure == 5);
+        if charge.remaining() == 0 {
+            charge.charge(29);
+        }
+    }
+    let denied = answer(&layer, from("192.0.2.1"));
+    assert_eq!(number(denied.headers(), "retry-after"), Some(3600));
+    clock
+        .advance(Duration::from_secs(3600) - Duration::from_nanos(1))
+        .unwrap();
+    assert_eq!(status(&layer, from("192.0.2.1")), 429);
+    assert_eq!(status(&layer, from("192.0.2.2")), 200);
+    clock.advance(Duration::from_nanos(1)).unwrap();
+    assert_eq!(status(&layer, from("192.0.2.1")), 200);
 }
 
 /// Calls a handler inside of an inner layer, which is inside of an outer one. The handler charges 3 cells.
@@ -102,7 +128,7 @@ fn charge_inside<L: Limit, M: Limit>(outer: &RateLimitLayer<L>, inner: &RateLimi
 
 #[test]
 fn r16_nested_layers_share_one_charge() {
-    let meters = [(); 2].map(|()| GCRA::from_quota(quota("10/h")).unwrap());
+    let meters = [(); 2].map(|()| meter("10/h", &still()));
     let left = || meters.each_ref().map(|meter| meter.status().remaining());
     let layers = meters
         .each_ref()
@@ -119,7 +145,7 @@ fn r16_nested_layers_share_one_charge() {
 
 #[test]
 fn r19_exempt_requests_have_an_empty_charge() {
-    let meter = GCRA::from_quota(quota("10/h")).unwrap();
+    let meter = meter("10/h", &still());
     let limit = || Shared::of(meter.clone()).unwrap().late();
     let by_address = || PerKey::new(PeerIp::new(), quota("1/h"), 10).unwrap().late();
     let any = RateLimitLayer::new(Option::<Shared>::None);
@@ -175,7 +201,7 @@ fn denial_of_a_message_has_the_longest_wait() {
 
 #[test]
 fn trials_deny_nothing_and_count_admitted_messages() {
-    let trial = GCRA::from_quota(quota("3/h")).unwrap();
+    let trial = meter("3/h", &still());
     let limit = Shared::of(trial.clone()).unwrap().named("trial").late().dry_run();
     let charge = charge_of(&RateLimitLayer::new((limit, shared("6/h").late())));
     assert_eq!((charge.remaining(), trial.status().remaining()), (5, 2));

@@ -1,6 +1,6 @@
 //! Denials as gRPC has them, decoded by tonic.
 
-use crate::support::{answer, field, meter, number, request, soon};
+use crate::support::{answer, field, meter, number, request, shared, soon};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request};
 use ratelimit_meter::clock::ManualClock;
@@ -110,6 +110,30 @@ async fn a_tonic_server_denies_with_resource_exhausted() {
         }
     })
     .await
+}
+
+/// A call that fails before its first message is HTTP 200 as well, with its status in a header field.
+#[tokio::test]
+async fn r18_only_failed_calls_count() {
+    soon(async {
+        let limit = shared("2/h").refund_if(|reply| !reply.headers().contains_key("grpc-status"));
+        let (_, health) = tonic_health::server::health_reporter();
+        let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = incoming.local_addr().unwrap();
+        let server = Server::builder().layer(RateLimitLayer::grpc(limit)).add_service(health);
+        tokio::spawn(server.serve_with_incoming(incoming));
+        let channel = Channel::from_shared(format!("http://{address}")).unwrap();
+        let mut client = HealthClient::new(channel.connect().await.unwrap());
+        let mut codes = Vec::new();
+        for service in ["", "", "", "unknown", "unknown", ""] {
+            let service = service.to_owned();
+            let answer = client.check(HealthCheckRequest { service }).await;
+            codes.push(answer.map_or_else(|status| status.code(), |_| Code::Ok));
+        }
+        let (ok, failed) = (Code::Ok, Code::NotFound);
+        assert_eq!(codes, [ok, ok, ok, failed, failed, Code::ResourceExhausted]);
+    })
+    .await;
 }
 
 /// The body of tonic's requests cannot be cloned (grpc-rust#733), so they are sent once; but they wait.

@@ -1,11 +1,13 @@
 //! Clients: the keys that distinguish them. Tests are named after rows R1 to R30 of the design: bug reports of other limiters' users.
 
 use crate::events::warnings_of;
-use crate::support::{answer, from, hourly, quota, request, status, with};
+use crate::support::{answer, from, hourly, meter, quota, request, status, with};
 use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue, StatusCode};
+use ratelimit_meter::clock::ManualClock;
 use ratelimit_meter_tower::{BearerKey, ClientIp, HeaderKey, OnNoKey, PeerIp, PerKey, RateLimitLayer};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 #[test]
 fn r7_shared_proxy_limit_warns_once() {
@@ -129,6 +131,25 @@ fn one_key_is_looked_at_and_reset() {
 }
 
 /// Support names a client by its whole address.
+/// The keys of `1/s` are idle a second later, when those of `1/h` have filled their table.
+#[test]
+fn statistics_of_a_dual_limit_have_both_tables() {
+    let clock = ManualClock::new();
+    let dual = |keys| PerKey::dual_like(PeerIp::new(), meter("1/s", &clock), meter("1/h", &clock), keys).unwrap();
+    let layers = [1, 10_000].map(|keys| RateLimitLayer::new(dual(keys)));
+    for client in 0..1000 {
+        let client = format!("192.0.{}.{}", client / 250, client % 250);
+        for layer in &layers {
+            assert_eq!(status(layer, from(&client)), 200);
+        }
+        clock.advance(Duration::from_secs(1)).unwrap();
+    }
+    let [small, large] = layers.map(|layer| layer.limits().stats());
+    assert_eq!((large.live, large.forgiven), (1000, 0));
+    assert_eq!(small.live, small.slots);
+    assert_eq!(small.forgiven, 1000 - small.live as u64);
+}
+
 #[test]
 fn address_is_reset_as_it_is_limited() {
     for (blocked, given) in [("192.0.2.7", "::ffff:192.0.2.7"), ("2001:db8::7", "2001:db8::8")] {

@@ -10,8 +10,8 @@ use ratelimit_meter::clock::{Clock, ManualClock};
 use ratelimit_meter::{GCRA, Meter, Quota, algorithms::VirtualScheduling};
 use ratelimit_meter_tower::{Head, Key, Limit, Observe, PerKey, PolicyDecision, RateLimitLayer, Respond, Shared};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use tower::{Layer, Service, service_fn};
 
@@ -102,13 +102,20 @@ pub(crate) fn quota(text: &str) -> Quota {
     text.parse().unwrap()
 }
 
-pub(crate) fn shared(text: &str) -> Shared {
-    Shared::new(quota(text)).unwrap()
+/// A clock that stands still, one for all tests, so that a busy machine changes no number.
+pub(crate) fn still() -> ManualClock {
+    static CLOCK: LazyLock<ManualClock> = LazyLock::new(ManualClock::new);
+    CLOCK.clone()
 }
 
-/// A limit of one request an hour for each address.
+/// A limit whose clock stands still.
+pub(crate) fn shared(text: &str) -> Shared {
+    Shared::of(meter(text, &still())).unwrap()
+}
+
+/// A limit of one request an hour for each key, whose clock stands still.
 pub(crate) fn hourly<K: Key>(key: K) -> PerKey<K> {
-    PerKey::new(key, quota("1/h"), 1000).unwrap()
+    PerKey::like(key, meter("1/h", &still()), 1000).unwrap()
 }
 
 pub(crate) fn from(peer: &str) -> Request<()> {

@@ -1,7 +1,7 @@
 //! The layer among other layers and routes, and in front of clients of every method and version of HTTP.
 
 use crate::servers::{hello, serve};
-use crate::support::soon;
+use crate::support::{shared, soon};
 use axum::error_handling::HandleErrorLayer;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn};
@@ -21,7 +21,7 @@ use tower::limit::ConcurrencyLimitLayer;
 use tower::{Service, ServiceBuilder, ServiceExt};
 
 fn hourly(requests: u32) -> Shared {
-    Shared::new(format!("{requests}/h").parse().unwrap()).unwrap()
+    shared(&format!("{requests}/h"))
 }
 
 /// Returns the status of a request that the router itself is asked, without a connection.
