@@ -1,5 +1,5 @@
-//! The code that the law tests share: an exact bucket, a checker of windows, a lock-based twin and traffic. Only `clock`, `keyed` and
-//! `subject` use the crate. All remaining modules compute the right results independently, and share neither code nor types nor number format with the
+//! The code that the law tests share: an exact bucket, a checker of windows, a lock-based twin and traffic. Only `clock`, `keyed`, `subject` and
+//! `ticking` use the crate. All remaining modules compute the right results independently, and share neither code nor types nor number format with the
 //! crate.
 #![allow(
     dead_code,

@@ -79,7 +79,7 @@ struct SubjectEntry<W> {
     usage: Usage,
     /// Single cells that wait for the call in flight.
     queue: VecDeque<W>,
-    /// When the call in flight was sent.
+    /// When the call in flight was sent; of several, the latest, for which the queue waits.
     in_flight: Option<Instant>,
     /// The last round trip.
     round_trip: Duration,
@@ -110,6 +110,7 @@ pub(crate) struct Flight<W> {
     pub(crate) waiters: VecDeque<W>,
     pub(crate) verb: Verb,
     pub(crate) generation: u64,
+    sent: Instant,
 }
 
 /// Waiters with the end of their cells.
@@ -204,11 +205,12 @@ impl<W> LocalLayer<W> {
             waiters,
             verb,
             generation: entry.generation,
+            sent: now,
         }
     }
 
     /// Shares the reply to a joined call among its waiters and those that came meanwhile. Returns them with their decisions, and the waiters of the
-    /// next call, with a flag if that call goes in parts. If there are none, the subject has no call in flight after that.
+    /// next call, with a flag if that call goes in parts. If there are none, the subject has no call in flight after that, unless a later one was sent.
     pub(crate) fn land(
         &self,
         limits: &Arc<[StoreLimit]>,
@@ -257,7 +259,8 @@ impl<W> LocalLayer<W> {
                 }
             }
         }
-        while !entry.queue.is_empty() {
+        let is_latest = entry.in_flight == Some(flight.sent);
+        while is_latest && !entry.queue.is_empty() {
             let served = if entry.use_block(1, now) {
                 Ok(Decided::Admitted(entry.known.clone(), Via::Lease))
             } else if let Some(known) = entry.denies(&self.settings, 1, now) {
@@ -267,7 +270,9 @@ impl<W> LocalLayer<W> {
             };
             deliveries.extend(entry.queue.pop_front().map(|waiter| (waiter, served)));
         }
-        entry.in_flight = None;
+        if is_latest {
+            entry.in_flight = None;
+        }
         // The use of a subject decides the size of its next block; otherwise there is nothing to keep.
         if self.settings.lease.is_none() && !entry.holds_something(&self.settings, now) {
             locked.remove();
@@ -275,10 +280,13 @@ impl<W> LocalLayer<W> {
         (deliveries, None)
     }
 
-    /// Ends the joined call of a subject if its reply can no longer come, and returns the callers that wait for the next call.
+    /// Ends the joined call of a subject that was sent at `sent`, if its reply can no longer come. Returns the callers that wait for the next call, unless
+    /// a later one was sent.
     #[cfg(feature = "tokio")]
-    pub(crate) fn crash(&self, subject: &str) -> VecDeque<W> {
-        self.lock(subject).get().map_or_else(VecDeque::new, |entry| {
+    pub(crate) fn crash(&self, subject: &str, sent: Instant) -> VecDeque<W> {
+        let mut locked = self.lock(subject);
+        let latest = locked.get().filter(|entry| entry.in_flight == Some(sent));
+        latest.map_or_else(VecDeque::new, |entry| {
             entry.in_flight = None;
             std::mem::take(&mut entry.queue)
         })
@@ -604,5 +612,33 @@ mod tests {
         let (served, next) = local.land(&terms.limits, "hot", stuck, Err(StoreError::TimedOut), now);
         assert!(matches!(served[..], [(0, Err(StoreError::TimedOut))]) && next.is_none());
         assert!(matches!(arrive(3, now), Arrival::Denied(_)));
+    }
+
+    /// The callers that came after the later call wait for that.
+    #[cfg(feature = "tokio")]
+    #[test]
+    fn stuck_call_ends_without_later_callers() {
+        for is_crash in [false, true] {
+            let (terms, local) = local(16);
+            let begin = Instant::now();
+            let arrive = |i, now| local.arrive("hot", 1, now, || Ok(i)).unwrap();
+            let depart = |i, now| local.depart(&terms, "hot", VecDeque::from([i]), false, now);
+            assert!(matches!(arrive(0, begin), Arrival::Fly(0)));
+            let stuck = depart(0, begin);
+            let now = begin + 3 * SECOND;
+            assert!(matches!(arrive(1, now), Arrival::Fly(1)));
+            let later = depart(1, now);
+            assert!(matches!(arrive(2, now), Arrival::Queued));
+            if is_crash {
+                assert!(local.crash("hot", begin).is_empty());
+            } else {
+                let (served, next) = local.land(&terms.limits, "hot", stuck, Err(StoreError::TimedOut), now);
+                assert!(served.len() == 1 && next.is_none(), "{served:?}, {next:?}");
+            }
+            assert!(matches!(arrive(3, now), Arrival::Queued));
+            let (served, next) = local.land(&terms.limits, "hot", later, Ok((denial(), now)), now);
+            let served: Vec<_> = served.into_iter().map(|(waiter, _)| waiter).collect();
+            assert!(served == [1, 2, 3] && next.is_none(), "{served:?}");
+        }
     }
 }

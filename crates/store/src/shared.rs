@@ -145,7 +145,7 @@ impl<S: AsyncStore> SharedMeter<S> {
                 reply.map(|(known, cells)| Terms::all_or_none(known, n, cells))
             }
             Ok(Arrival::Fly(first)) => {
-                tokio::spawn(Carrier::new(inner, subject).carry(first));
+                tokio::spawn(Carrier::new(inner, subject, now).carry(first));
                 inner.served(receiver, now).await
             }
             Ok(Arrival::Queued) => inner.served(receiver, now).await,
@@ -450,14 +450,17 @@ fn deliver(deliveries: Deliveries<ServedSender>) {
 struct Carrier<S> {
     inner: Arc<Inner<S, ServedSender>>,
     subject: String,
+    /// When the call in flight was sent.
+    sent: Instant,
     has_ended: bool,
 }
 
 impl<S> Carrier<S> {
-    fn new(inner: &Arc<Inner<S, ServedSender>>, subject: &str) -> Self {
+    fn new(inner: &Arc<Inner<S, ServedSender>>, subject: &str, sent: Instant) -> Self {
         Self {
             inner: Arc::clone(inner),
             subject: subject.to_owned(),
+            sent,
             has_ended: false,
         }
     }
@@ -472,7 +475,8 @@ impl<S: AsyncStore> Carrier<S> {
             // Callers that have left are not asked for.
             waiters.retain(|waiter| !waiter.is_closed());
             let n = waiters.len() as u64;
-            let flight = inner.local.depart(&inner.terms, subject, waiters, in_parts, now());
+            self.sent = now();
+            let flight = inner.local.depart(&inner.terms, subject, waiters, in_parts, self.sent);
             let result = if n == 0 {
                 Err(StoreError::TimedOut)
             } else {
@@ -489,7 +493,7 @@ impl<S: AsyncStore> Carrier<S> {
 impl<S> Drop for Carrier<S> {
     fn drop(&mut self) {
         if !self.has_ended {
-            drop(self.inner.local.crash(&self.subject));
+            drop(self.inner.local.crash(&self.subject, self.sent));
         }
     }
 }

@@ -45,19 +45,27 @@ pub(crate) async fn connected(url: &str) -> RedisStore {
 
 /// Peeks until connecting takes no longer than the store waits.
 pub(crate) async fn until_connected(store: &impl AsyncStore) {
+    let _ = first_answer(store).await;
+}
+
+/// Peeks until connecting takes no longer than the store waits, and returns that answer.
+pub(crate) async fn first_answer(store: &impl AsyncStore) -> Result<Reply, StoreError> {
     let (limit, _) = bucket("1/d");
     let ask = [Ask {
         key: "connects",
         limit: &limit,
         n: 1,
     }];
-    let is_late = async || {
-        let answer = store.decide(Verb::Peek, None, &ask).await;
-        matches!(&answer, Err(StoreError::TimedOut))
-            || answer.is_err_and(|error| error.to_string().contains("no answer"))
+    let answer = async {
+        loop {
+            match store.decide(Verb::Peek, None, &ask).await {
+                Err(StoreError::TimedOut) => {}
+                Err(error) if error.to_string().contains("no answer") => {}
+                answer => return answer,
+            }
+        }
     };
-    let connected = async { while is_late().await {} };
-    tokio::time::timeout(PATIENT, connected).await.expect("a connection");
+    tokio::time::timeout(PATIENT, answer).await.expect("a connection")
 }
 
 impl BlockingStore for OnRuntime {
