@@ -130,7 +130,6 @@ fn one_key_is_looked_at_and_reset() {
     assert_eq!(status(&layer, alice()), 200);
 }
 
-/// Support names a client by its whole address.
 /// The keys of `1/s` are idle a second later, when those of `1/h` have filled their table.
 #[test]
 fn statistics_of_a_dual_limit_have_both_tables() {
@@ -150,6 +149,7 @@ fn statistics_of_a_dual_limit_have_both_tables() {
     assert_eq!(small.forgiven, 1000 - small.live as u64);
 }
 
+/// Support names a client by its whole address.
 #[test]
 fn address_is_reset_as_it_is_limited() {
     for (blocked, given) in [("192.0.2.7", "::ffff:192.0.2.7"), ("2001:db8::7", "2001:db8::8")] {
