@@ -28,16 +28,14 @@ use std::time::Duration;
 /// ```
 ///
 /// A debt bans a client for longer than the quota does. If the limit is `5/10min` and late, and a request [costs](crate::Limiter::cost) 0, the fifth
-/// failure in a row is followed by a ban of one hour:
+/// failure in a row is followed by a ban of one hour. Each failure of a request that was admitted before the ban adds 2 min.
 ///
 /// ```
 /// use ratelimit_meter_tower::Charge;
 ///
 /// fn log_in_failed(charge: &Charge) {
-///     charge.charge(1);
-///     if charge.remaining() == 0 {
-///         charge.charge(29); // with the first cell, 30 cells of 2 min each
-///     }
+///     let is_fifth = charge.remaining() == 1;
+///     charge.charge(if is_fifth { 30 } else { 1 }); // 30 cells of 2 min each
 /// }
 /// ```
 #[derive(Clone)]

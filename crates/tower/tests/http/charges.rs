@@ -93,18 +93,20 @@ fn debt_bans_a_client_for_an_hour() {
     let clock = ManualClock::new();
     let limit = PerKey::like(PeerIp::new(), meter("5/10min", &clock), 100).unwrap();
     let layer = RateLimitLayer::new(limit.cost(|_| 0).late());
-    for failure in 1..=5 {
-        let charge = charge_of(&layer);
-        charge.charge(1);
-        assert_eq!(charge.remaining() == 0, failure == 5);
-        if charge.remaining() == 0 {
-            charge.charge(29);
-        }
-    }
-    let denied = answer(&layer, from("192.0.2.1"));
-    assert_eq!(number(denied.headers(), "retry-after"), Some(3600));
+    let log_in_failed = |charge: &Charge| {
+        let is_fifth = charge.remaining() == 1;
+        charge.charge(if is_fifth { 30 } else { 1 });
+        is_fifth
+    };
+    let in_parallel = [(); 2].map(|()| charge_of(&layer));
+    let failures = [(); 5].map(|()| log_in_failed(&charge_of(&layer)));
+    assert_eq!(failures, [false, false, false, false, true]);
+    let wait = || number(answer(&layer, from("192.0.2.1")).headers(), "retry-after");
+    assert_eq!(wait(), Some(3600));
+    assert_eq!(in_parallel.each_ref().map(log_in_failed), [false; 2]);
+    assert_eq!(wait(), Some(3600 + 2 * 120));
     clock
-        .advance(Duration::from_secs(3600) - Duration::from_nanos(1))
+        .advance(Duration::from_secs(3840) - Duration::from_nanos(1))
         .unwrap();
     assert_eq!(status(&layer, from("192.0.2.1")), 429);
     assert_eq!(status(&layer, from("192.0.2.2")), 200);
