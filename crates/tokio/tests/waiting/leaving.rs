@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// Longer than anything takes here on a loaded machine, unless it hangs.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(20);
 
 /// Signals its end.
 fn in_a_thread(work: impl FnOnce() + Send + 'static) -> Receiver<()> {
