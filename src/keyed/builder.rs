@@ -276,6 +276,8 @@ pub enum InvalidTable {
     ///
     /// The number of limits is the number of tiers, and one more for an [adjustable](KeyedBuilder::adjustable) table. To make the quota fit, count
     /// larger cells (kilobytes, not bytes), or have fewer tiers.
+    ///
+    /// The last column is for limits of hours or days. If the longest debt that a limit admits drains in 36 years, its instants are twice as far off.
     WordTooNarrow {
         /// The number of bits of a slot's word.
         bits: u32,

@@ -417,9 +417,12 @@ fn parameters_fit_tables_of_all_numbers_of_tiers() {
         (year, 30 * year),
         (3 * year, 190 * year),
     ];
-    for ((t, tau), more) in parameters
+    // Each time rounds drained volumes in another way.
+    let times = [0, 1, 977, 5_000_000_007, 123_456_789_012_345].map(Duration::from_nanos);
+    for (((t, tau), more), after) in parameters
         .into_iter()
-        .flat_map(|both| (0..16).map(move |more| (both, more)))
+        .flat_map(|both| (0..16_u32).map(move |more| (both, more)))
+        .flat_map(|limit| times.map(|after| (limit, after)))
     {
         let clock = ManualClock::new();
         let meter = GCRA::with_parameters(t, tau, None).with_clock(clock.clone());
@@ -428,15 +431,20 @@ fn parameters_fit_tables_of_all_numbers_of_tiers() {
             builder = builder.tier("2/s".parse().expect("a quota")).expect("at most 16").0;
         }
         let keys = builder.with_capacity::<u64>(100).expect("a table");
+        clock.set(clock.now() + after);
         let cells = u32::try_from(1 + tau.as_nanos() / t.as_nanos()).expect("some cells");
         assert_eq!(keys.key(&1).status().remaining(), cells);
         assert_eq!([keys.check_n(&1, cells), meter.check_n(cells)], [Ok(()); 2]);
         let [denied, exact] =
             [keys.check(&1), meter.check()].map(|denied| denied.expect_err("none left").earliest_possible());
         let apart = denied.max(exact).duration_since(denied.min(exact));
-        // Units are coarser if a word has to count more than the time line.
-        let lines = u32::try_from(1 + (t + tau).as_secs() / (36 * year).as_secs()).expect("a few");
-        assert!(apart <= lines * 9 * ns, "{apart:?}: {t:?} {tau:?}, {more} more tiers");
+        // Two units, and one nanosecond for rounding. A unit is longer if a word has to count more than the 36 years of the time line.
+        let two_units_ns = f64::from((more + 1).next_power_of_two()) / 2.0;
+        let longer = 1.0 + (t + tau).div_duration_f64(36 * year);
+        assert!(
+            apart <= ns + Duration::from_secs_f64(1e-9 * two_units_ns * longer),
+            "{apart:?}: {t:?} {tau:?}, {more} more tiers, {after:?} later"
+        );
         assert!(keys.key(&1).peek_at(denied - ns).is_err());
         assert_eq!(keys.key(&1).peek_at(denied), Ok(()));
     }
