@@ -213,7 +213,7 @@ pub(crate) mod tests {
 
     /// Returns the earliest (or latest) `Instant` of this platform.
     pub(crate) fn edge(step: impl Fn(&Instant, Duration) -> Option<Instant>) -> Instant {
-        let coarse = (0..63).rev().fold(Instant::now(), |reached, bit| {
+        let coarse = (0..64).rev().fold(Instant::now(), |reached, bit| {
             step(&reached, Duration::from_secs(1 << bit)).unwrap_or(reached)
         });
         as_far_as_possible(coarse, u64::MAX, step)

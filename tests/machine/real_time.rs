@@ -1,7 +1,7 @@
 //! The default clock against the system's, in real time. The only tests that read the wall clock: they assert bounds, and do not count interrupted
 //! readings.
 
-use ratelimit_meter::clock::{Clock, ClockSource, DefaultClock, SystemClock, source};
+use ratelimit_meter::clock::{Clock, DefaultClock, SystemClock, source};
 use ratelimit_meter::{GCRA, LeakyBucket, Quota, nonzero};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -45,6 +45,8 @@ fn real_time_reading_lies_between_two_system_readings() {
 #[test]
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn real_time_counter_is_read_where_trusted() {
+    use ratelimit_meter::clock::ClockSource;
+
     let kernel = std::fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource");
     let expected = match kernel.unwrap_or_default().trim() {
         "tsc" if cfg!(target_arch = "x86_64") => ClockSource::Counter,

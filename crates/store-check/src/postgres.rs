@@ -6,8 +6,6 @@ use crate::server::{PORTS, free_port};
 use core::ops::Deref;
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -258,9 +256,8 @@ struct ServerUser {
 impl ServerUser {
     /// The user of this process, or `postgres`, or `nobody`, if that is root.
     fn of_servers() -> Option<Self> {
-        let own = fs::metadata("/proc/self").ok()?;
-        if own.uid() != 0 {
-            let (uid, gid) = (own.uid(), own.gid());
+        let (uid, gid) = unix::owner(Path::new("/proc/self"))?;
+        if uid != 0 {
             return Some(Self {
                 uid,
                 gid,
@@ -294,7 +291,7 @@ impl ServerUser {
         let name = format!("ratelimit-meter-{kind}-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         fs::create_dir(&folder).expect("a new folder");
-        chown(&folder, Some(self.uid), Some(self.gid)).expect("the user's folder");
+        unix::give(&folder, self.uid, self.gid);
         Folder(folder)
     }
 
@@ -303,8 +300,8 @@ impl ServerUser {
         for (name, from) in [("server.crt", "server.pem"), ("server.key", "key.pem")] {
             let file = data.join(name);
             fs::copy(certificates.path(from), &file).expect("a copy");
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("a private file");
-            chown(&file, Some(self.uid), Some(self.gid)).expect("the user's file");
+            unix::make_private(&file);
+            unix::give(&file, self.uid, self.gid);
         }
         let rules = "hostssl all postgres 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
         fs::write(data.join("pg_hba.conf"), rules).expect("a file");
@@ -320,7 +317,7 @@ impl ServerUser {
         command.current_dir(folder).stdin(Stdio::null());
         command.stdout(log.try_clone().expect("a log")).stderr(log);
         if self.is_other {
-            command.uid(self.uid).gid(self.gid);
+            unix::run_as(&mut command, self.uid, self.gid);
         }
         command
     }
@@ -367,4 +364,48 @@ fn programs() -> Option<PathBuf> {
         .chain(versions.into_iter().rev().map(|(_, programs)| programs))
         .chain(std::env::split_paths(&path))
         .find(|programs| programs.join("initdb").exists() && programs.join("postgres").exists())
+}
+
+/// Owners and permissions of files, and users of processes.
+#[cfg(unix)]
+mod unix {
+    use std::fs::{Permissions, metadata, set_permissions};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    use std::os::unix::process::CommandExt;
+    use std::path::Path;
+    use std::process::Command;
+
+    pub(super) fn owner(file: &Path) -> Option<(u32, u32)> {
+        let file = metadata(file).ok()?;
+        Some((file.uid(), file.gid()))
+    }
+
+    pub(super) fn give(file: &Path, uid: u32, gid: u32) {
+        chown(file, Some(uid), Some(gid)).expect("the user's file");
+    }
+
+    pub(super) fn make_private(file: &Path) {
+        set_permissions(file, Permissions::from_mode(0o600)).expect("a private file");
+    }
+
+    pub(super) fn run_as(command: &mut Command, uid: u32, gid: u32) {
+        command.uid(uid).gid(gid);
+    }
+}
+
+/// Elsewhere no user is found, so no server starts.
+#[cfg(not(unix))]
+mod unix {
+    use std::path::Path;
+    use std::process::Command;
+
+    pub(super) fn owner(_: &Path) -> Option<(u32, u32)> {
+        None
+    }
+
+    pub(super) fn give(_: &Path, _: u32, _: u32) {}
+
+    pub(super) fn make_private(_: &Path) {}
+
+    pub(super) fn run_as(_: &mut Command, _: u32, _: u32) {}
 }

@@ -1,9 +1,8 @@
 //! Errors: one line each, with nothing written.
 
 use std::fs;
-use std::process::{Command, Stdio};
 
-use crate::run::{complaint, file, log_line, meter_replay, report, text};
+use crate::run::{complaint, file, log_line, meter_replay, report};
 
 #[test]
 fn invalid_command_line_fails_in_one_line() {
@@ -521,6 +520,9 @@ fn advised_client_is_behind_a_hosts_address() {
 #[cfg(unix)]
 #[test]
 fn advised_commands_read_their_files() {
+    use crate::run::text;
+    use std::process::Command;
+
     let dhcp = "\t\tMicrosoft DHCP Service Activity Log\r\n\r\nEvent ID  Meaning\r\n10\tA new IP address was leased to a client.\r\n\r\n\
                 ID,Date,Time,Description,IP Address,Host Name,MAC Address\r\n\
                 11,05/20/24,00:00:18,Renew,203.0.113.7,h1,AABBCCDDEEFF\r\n10,05/20/24,00:00:19,Assign,203.0.113.8,h2,AABBCCDDEE00\r\n";
@@ -632,6 +634,9 @@ fn failure_on_one_output_replaces_neither_file() {
 #[cfg(target_os = "linux")]
 #[test]
 fn failure_to_print_replaces_no_file() {
+    use crate::run::text;
+    use std::process::{Command, Stdio};
+
     let chart = file("unprinted.svg", "old");
     let full = fs::OpenOptions::new()
         .write(true)

@@ -113,7 +113,7 @@ async fn platforms_last_instant_is_a_deadline() {
     let limiter = every(ms(100));
     let start = Instant::now();
     let later = |from: std::time::Instant, by| from.checked_add(by).unwrap_or(from);
-    let coarse = (0..63)
+    let coarse = (0..64)
         .rev()
         .map(|bit| Duration::from_secs(1 << bit))
         .fold(start.into_std(), later);
