@@ -3,7 +3,7 @@
 //! A thread reads and waits. The replay takes the bytes that the thread has read, and is free to draw in between. If a [`Tail`] has no bytes, a read
 //! fails with [`ErrorKind::WouldBlock`], and can be repeated later. A [`Tail`] ends at the end of a pipe, or when it is stopped.
 
-use std::fs::{self, File, Metadata};
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
+
+use same_file::Handle;
 
 /// The pause before a file is read again.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -140,29 +142,22 @@ fn follow(mut file: File, path: &PathBuf, sender: &SyncSender<io::Result<Vec<u8>
 /// Returns the file that replaced this one, or this file from its beginning if it was truncated. While the new file is empty, the server has not opened it
 /// yet, and still writes to the old one.
 fn rotated(file: &mut File, path: &PathBuf) -> Option<File> {
-    let (old, new) = (file.metadata().ok()?, fs::metadata(path).ok()?);
-    let is_next = if is_same(&old, &new) {
-        new.len() < file.stream_position().ok()?
+    let (old, new) = (
+        Handle::from_file(file.try_clone().ok()?).ok()?,
+        Handle::from_path(path).ok()?,
+    );
+    let length = new.as_file().metadata().ok()?.len();
+    let is_next = if old == new {
+        length < file.stream_position().ok()?
     } else {
-        new.len() > 0
+        length > 0
     };
-    is_next.then(|| File::open(path).ok()).flatten()
-}
-
-#[cfg(unix)]
-fn is_same(one: &Metadata, other: &Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
-}
-
-/// Always returns true: on platforms without file numbers, only truncation is noticed.
-#[cfg(not(unix))]
-fn is_same(_: &Metadata, _: &Metadata) -> bool {
-    true
+    is_next.then(|| new.as_file().try_clone().ok()).flatten()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::io::Write as _;
 
     use super::*;
