@@ -104,7 +104,8 @@ const ADVICE: [(&str, &str); 16] = [
     ("unauthenticated", NO_PASSWORD),
     (
         "AuthenticationFailed",
-        "check the user and the password (percent-encoded) in the URL: redis://user:password@host",
+        // The client drops the server's text.
+        "check the user and the password (percent-encoded) in the URL: redis://user:password@host; or the server is full (maxclients)",
     ),
     ("NOPERM", RIGHTS),
     // Of SELECT while connecting: the client keeps no code.

@@ -131,6 +131,9 @@ fn server_errors_are_typed_and_advise() {
     for (line, name, advice) in table {
         fails(&answering(line), name, advice);
     }
+    // The client takes the answer of a full server for one about the password.
+    let full = answering("ERR max number of clients reached");
+    fails(&full.replace("redis://", "redis://:secret@"), "refused", "maxclients");
 }
 
 #[test]
@@ -172,7 +175,12 @@ fn accepted_password_ends_the_rejection() {
     let set_user = |state| server.command(&["ACL", "SETUSER", "app", state, ">secret", "~*", "+@all"]);
     let url = server.url().replace("redis://", "redis://app:secret@");
     let store = OnRuntime::unconnected(&url);
-    let answer = || store.runtime.block_on(first_answer(&store.store)).map(|reply| reply.cells);
+    let answer = || {
+        store
+            .runtime
+            .block_on(first_answer(&store.store))
+            .map(|reply| reply.cells)
+    };
     assert_eq!(set_user("off").unwrap(), "+OK\r\n");
     assert!(matches!(answer(), Err(StoreError::Refused(_))));
     assert_eq!(set_user("on").unwrap(), "+OK\r\n");
@@ -192,10 +200,15 @@ fn silent_server_is_unreachable_before_the_script() {
         n: 1,
     }];
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let answer = runtime.enable_all().start_paused(true).build().unwrap().block_on(async {
-        let store = RedisStore::open(&proxy.url()).unwrap();
-        store.decide(Verb::Check, None, &asks).await
-    });
+    let answer = runtime
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(async {
+            let store = RedisStore::open(&proxy.url()).unwrap();
+            store.decide(Verb::Check, None, &asks).await
+        });
     let error = answer.expect_err("no answer");
     assert!(
         matches!(&error, StoreError::Unreachable(text) if text.contains("no answer while connecting")),
