@@ -227,6 +227,7 @@ impl AsyncStore for RedisClusterStore {
             connection,
             slot,
         };
+        cluster.try_if_idle().await;
         decide(&cluster, verb, at, asks).await
     }
 }
@@ -276,9 +277,7 @@ impl Cluster<'_> {
         }
         answer
     }
-}
 
-impl SendOnce for Cluster<'_> {
     /// Tries the node of the slot and, in one task for all calls, all nodes. The client connects again to each node that fails.
     async fn try_if_idle(&self) {
         let is_first = {
@@ -302,7 +301,9 @@ impl SendOnce for Cluster<'_> {
         let answer = connection.route_command(time, RoutingInfo::SingleNode(node));
         let _ = self.answer(answer).await;
     }
+}
 
+impl SendOnce for Cluster<'_> {
     async fn send(&self, cmd: &Cmd) -> RedisResult<Value> {
         let mut connection = self.connection();
         let answer = redis::aio::ConnectionLike::req_packed_command(&mut connection, cmd);

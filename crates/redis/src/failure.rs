@@ -47,6 +47,7 @@ pub(crate) fn failure(error: RedisError, asks: &[Ask<'_>]) -> ScriptFailure {
         }
         ErrorKind::Io | ErrorKind::Parse => StoreError::Disconnected(message),
         ErrorKind::UnexpectedReturnType => StoreError::Protocol(message),
+        ErrorKind::Client => StoreError::Unreachable(error.detail().unwrap_or(&message).to_owned()),
         _ => StoreError::Unreachable(message),
     };
     ScriptFailure::Final(final_error)
@@ -67,7 +68,6 @@ pub(crate) fn exhausted(error: &RedisError) -> StoreError {
 }
 
 /// Returns the meaning of an error while a connection is made: no script was sent.
-#[cfg(any(feature = "blocking", feature = "cluster"))]
 pub(crate) fn connecting(error: &RedisError) -> StoreError {
     match error.kind() {
         ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::AuthenticationFailed => {
@@ -79,6 +79,15 @@ pub(crate) fn connecting(error: &RedisError) -> StoreError {
             "{error}: no answer while connecting; expected a Redis or Valkey server, with TLS if the URL begins with rediss://"
         )),
         _ => StoreError::Unreachable(error.to_string()),
+    }
+}
+
+/// Marks an error of connecting: no script was sent.
+#[cfg(feature = "tokio")]
+pub(crate) fn of_connecting(error: RedisError) -> RedisError {
+    match connecting(&error) {
+        StoreError::Unreachable(text) => (ErrorKind::Client, "no connection", text).into(),
+        _ => error,
     }
 }
 
@@ -95,7 +104,8 @@ const ADVICE: [(&str, &str); 16] = [
     ("unauthenticated", NO_PASSWORD),
     (
         "AuthenticationFailed",
-        "check the user and the password (percent-encoded) in the URL: redis://user:password@host",
+        // The client drops the server's text.
+        "check the user and the password (percent-encoded) in the URL: redis://user:password@host; or the server is full (maxclients)",
     ),
     ("NOPERM", RIGHTS),
     // Of SELECT while connecting: the client keeps no code.

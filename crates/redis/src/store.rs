@@ -36,7 +36,8 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// A clone shares the connection. A call is sent again only after an answer by which no script ran: `NOSCRIPT`, `MOVED`, `TRYAGAIN`, `LOADING`,
 /// `BUSY` and others like these. It is never sent again after a timeout or a lost connection. If the server is a replica (`READONLY`), as after a
 /// failover, the connection is made again, once a second at most. So it is if callers left two calls without an answer that were sent a second or more
-/// apart, and nothing was answered in between. A connection that was idle for 5 seconds is tried by `TIME` first, because the server may have closed it.
+/// apart, and nothing was answered in between. A connection is tried by `TIME` first if it is new, or was idle for 5 seconds, because the server may have
+/// closed it. If that fails, the call is not sent.
 ///
 /// A decision takes 10 seconds at most, with all attempts, and is [`StoreError::TimedOut`] then.
 pub struct RedisStore<C = ConnectionManager> {
@@ -58,10 +59,10 @@ struct CurrentConnection<C> {
     generation: u64,
     /// When the first call was sent that was left without an answer, if none was answered since.
     silent_since: Option<Instant>,
-    /// The time of the last answer.
+    /// The time of the last answer; `None` if the next call may have to connect.
     answered: Option<Instant>,
-    /// When a connection was last left because its server is a replica.
-    demoted: Option<Instant>,
+    /// When a connection was last left because its server is a replica, or did not accept it.
+    rejected: Option<Instant>,
 }
 
 impl RedisStore {
@@ -154,7 +155,7 @@ impl<C> CurrentConnection<C> {
             generation: 0,
             silent_since: None,
             answered: None,
-            demoted: None,
+            rejected: None,
         }
     }
 
@@ -162,22 +163,22 @@ impl<C> CurrentConnection<C> {
     fn leave(&mut self) {
         *self = Self {
             generation: self.generation + 1,
-            demoted: self.demoted,
+            rejected: self.rejected,
             ..Self::of(None)
         };
     }
 
-    /// Leaves the connection of the generation `left`, whose server is a replica. Returns `false` if it is not left: that happens at most once in
-    /// [`SILENCE`], as a name may lead to the replica until long after the failover.
-    fn leave_replica(&mut self, left: u64, now: Instant) -> bool {
+    /// Leaves the connection of the generation `left`, whose server is a replica or did not accept it. Returns `false` if it is not left: that happens at
+    /// most once in [`SILENCE`], as a name may lead to the replica until long after the failover.
+    fn leave_rejected(&mut self, left: u64, now: Instant) -> bool {
         if left != self.generation {
             // Another call has left it.
             return true;
         }
         let is_late = |at| now.saturating_duration_since(at) >= SILENCE;
-        let leaves = self.demoted.is_none_or(is_late);
+        let leaves = self.rejected.is_none_or(is_late);
         if leaves {
-            self.demoted = Some(now);
+            self.rejected = Some(now);
             self.leave();
         }
         leaves
@@ -190,12 +191,22 @@ impl<C> Connector<C> {
     }
 }
 
-/// A call that was sent. If it is dropped before its answer, the connection may be dead.
+/// A call that was sent. If it is dropped before its end, the connection may be dead.
 struct SentCall<'a, C> {
     shared: &'a Connector<C>,
     generation: u64,
     sent: Instant,
-    is_answered: bool,
+    end: Option<SentEnd>,
+}
+
+/// The end of a call that was sent.
+#[derive(Clone, Copy)]
+enum SentEnd {
+    Answered,
+    /// The connection was lost or could not be made. The client connects again.
+    Lost,
+    /// The server did not accept the connection. The client does not connect again.
+    Rejected,
 }
 
 impl<C> Drop for SentCall<'_, C> {
@@ -204,15 +215,19 @@ impl<C> Drop for SentCall<'_, C> {
         if current.generation != self.generation {
             return;
         }
-        match current.silent_since {
-            _ if self.is_answered => {
-                current.silent_since = None;
-                current.answered = Some(Instant::now());
+        let Some(end) = self.end else {
+            match current.silent_since {
+                None => current.silent_since = Some(self.sent),
+                Some(since) if self.sent.saturating_duration_since(since) < SILENCE => {}
+                Some(_) if self.shared.anew.is_some() => current.leave(),
+                Some(_) => {}
             }
-            None => current.silent_since = Some(self.sent),
-            Some(since) if self.sent.saturating_duration_since(since) < SILENCE => {}
-            Some(_) if self.shared.anew.is_some() => current.leave(),
-            Some(_) => {}
+            return;
+        };
+        current.silent_since = None;
+        current.answered = matches!(end, SentEnd::Answered).then(Instant::now);
+        if matches!(end, SentEnd::Rejected) && self.shared.anew.is_some() {
+            current.leave_rejected(self.generation, Instant::now());
         }
     }
 }
@@ -244,26 +259,9 @@ struct Attempts<'a, C> {
 }
 
 impl<C: ConnectionLike + Clone + Send + Sync> SendOnce for Attempts<'_, C> {
-    async fn try_if_idle(&self) {
-        if is_idle(self.shared.current().answered) {
-            // If it fails, the client connects again.
-            let _ = self.send(&redis::cmd("TIME")).await;
-        }
-    }
-
     async fn send(&self, cmd: &Cmd) -> RedisResult<Value> {
-        let (mut connection, generation) = self.shared.connection()?;
-        // ORDERING: relaxed, of one task after the other.
-        self.generation.store(generation, Ordering::Relaxed);
-        let mut call = SentCall {
-            shared: self.shared,
-            generation,
-            sent: Instant::now(),
-            is_answered: false,
-        };
-        let answer = connection.req_packed_command(cmd).await;
-        call.is_answered = true;
-        answer?.extract_error()
+        self.until_connected().await?;
+        self.send_now(cmd).await
     }
 
     /// Over another connection: the server of this one is a replica now.
@@ -273,18 +271,55 @@ impl<C: ConnectionLike + Clone + Send + Sync> SendOnce for Attempts<'_, C> {
         }
         // ORDERING: relaxed, of one task after the other.
         let left = self.generation.load(Ordering::Relaxed);
-        if !self.shared.current().leave_replica(left, Instant::now()) {
+        if !self.shared.current().leave_rejected(left, Instant::now()) {
             return Err(error);
         }
         self.send(cmd).await
     }
 }
 
+impl<C: ConnectionLike + Clone + Send + Sync> Attempts<'_, C> {
+    /// Sends a command that changes nothing, if the connection was [`IDLE`] or may not be there: its error is one of connecting.
+    async fn until_connected(&self) -> RedisResult<()> {
+        let (time, answered) = (redis::cmd("TIME"), || self.shared.current().answered);
+        if is_idle(answered()) {
+            // If it fails, the client connects again.
+            let _ = self.send_now(&time).await;
+        }
+        if answered().is_some() {
+            return Ok(());
+        }
+        match self.send_now(&time).await {
+            Err(error) if answered().is_none() => Err(failure::of_connecting(error)),
+            // A server that answers by an error is there. The script may have another answer.
+            _ => Ok(()),
+        }
+    }
+
+    async fn send_now(&self, cmd: &Cmd) -> RedisResult<Value> {
+        let (mut connection, generation) = self.shared.connection()?;
+        // ORDERING: relaxed, of one task after the other.
+        self.generation.store(generation, Ordering::Relaxed);
+        let mut call = SentCall {
+            shared: self.shared,
+            generation,
+            sent: Instant::now(),
+            end: None,
+        };
+        let answer = connection.req_packed_command(cmd).await;
+        // An error of the command is a value, until it is extracted.
+        call.end = Some(match &answer {
+            Ok(_) => SentEnd::Answered,
+            Err(error) if error.is_io_error() => SentEnd::Lost,
+            Err(_) => SentEnd::Rejected,
+        });
+        drop(call);
+        answer?.extract_error()
+    }
+}
+
 /// A way to send one command, once.
 pub(crate) trait SendOnce: Send + Sync {
-    /// Sends a command that changes nothing, if the connection was [`IDLE`].
-    fn try_if_idle(&self) -> impl Future<Output = ()> + Send;
-
     fn send(&self, cmd: &Cmd) -> impl Future<Output = RedisResult<Value>> + Send;
 
     /// Sends a command to where `error`, the answer of a server that did not run it, points.
@@ -313,7 +348,6 @@ async fn decide_by_scripts(
     at: Option<Micros>,
     asks: &[Ask<'_>],
 ) -> Result<Reply, StoreError> {
-    connection.try_if_idle().await;
     if let Some(fast) = ScriptCall::fast(verb, at, asks) {
         let value = exchange(connection, &fast, asks).await?;
         if let Some(reply) = wire::fast_reply(&value, &asks[0])? {
@@ -364,12 +398,12 @@ mod tests {
     #[test]
     fn replica_is_left_once_a_second() {
         let (mut current, now) = (CurrentConnection::of(Some(())), Instant::now());
-        assert!(current.leave_replica(0, now) && current.connection.is_none());
-        assert!(current.leave_replica(0, now), "another call in flight goes on too");
+        assert!(current.leave_rejected(0, now) && current.connection.is_none());
+        assert!(current.leave_rejected(0, now), "another call in flight goes on too");
         let almost = now + SILENCE - Duration::from_nanos(1);
-        assert!(!current.leave_replica(1, almost));
-        assert!(current.leave_replica(1, now + SILENCE));
-        assert!(!current.leave_replica(2, now + SILENCE));
+        assert!(!current.leave_rejected(1, almost));
+        assert!(current.leave_rejected(1, now + SILENCE));
+        assert!(!current.leave_rejected(2, now + SILENCE));
     }
 
     /// As with the setting `timeout` of the server, or with the idle timeout of a proxy.

@@ -193,7 +193,7 @@ fn tls_decides_and_rejects_an_unknown_certificate() {
         let answer = meter(&url, "api").await.check("alice").await;
         let is_of_certificate = |message: &String| message.contains("certificate");
         assert!(
-            matches!(&answer, Err(StoreError::Disconnected(message)) if is_of_certificate(message)),
+            matches!(&answer, Err(StoreError::Unreachable(message)) if is_of_certificate(message)),
             "{answer:?}"
         );
     });

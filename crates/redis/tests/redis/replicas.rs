@@ -49,12 +49,8 @@ fn failover_to_a_replica_loses_lagging_writes() {
     assert_eq!(replica.command(&["GET", "k"]).unwrap(), value);
     // A replica rejects writes: nothing was counted, and the limiter does not admit.
     let on_replica = OnRuntime::new(&replica.url());
-    assert!(wait_for(|| match check(&on_replica, "k", &limit, 1) {
-        Err(StoreError::Unreachable(_)) => true,
-        // Connecting takes long on a loaded machine.
-        Err(StoreError::TimedOut) => false,
-        other => panic!("a replica answered {other:?}"),
-    }));
+    let answer = check(&on_replica, "k", &limit, 1);
+    assert!(matches!(answer, Err(StoreError::Unreachable(_))), "{answer:?}");
     primary.kill();
     assert_eq!(replica.command(&["REPLICAOF", "NO", "ONE"]).unwrap(), "+OK\r\n");
     assert_eq!(check_again(&on_replica, "k", &limit), 1);
@@ -82,7 +78,7 @@ fn demoted_primary_is_left() {
     follow(&old, new.port());
     let mut answer = check(&store, "k", &limit, 1);
     // Connecting takes long on a loaded machine.
-    while answer == Err(StoreError::TimedOut) {
+    while matches!(&answer, Err(error) if error.to_string().contains("no answer")) {
         answer = check(&store, "k", &limit, 1);
     }
     assert_eq!(answer, Ok(1), "on the new primary");

@@ -59,7 +59,6 @@ pub(crate) async fn first_answer(store: &impl AsyncStore) -> Result<Reply, Store
     let answer = async {
         loop {
             match store.decide(Verb::Peek, None, &ask).await {
-                Err(StoreError::TimedOut) => {}
                 Err(error) if error.to_string().contains("no answer") => {}
                 answer => return answer,
             }
