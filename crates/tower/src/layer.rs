@@ -363,10 +363,8 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
             // No meter was asked, so there is nothing to announce.
             return self.answer(head, status, denial, &[]);
         }
-        let counts_bytes = asked
-            .asks()
-            .iter()
-            .any(|ask| ask.denied.is_some() && ask.policy().counts_bytes());
+        let mut never = asked.asks().iter().filter(|ask| ask.denied == Some(Denied::Never));
+        let counts_bytes = never.any(|ask| ask.policy().counts_bytes());
         let status = status(denial.reason, counts_bytes, self.settings.status);
         let positions: SmallVec<[_; 4]> = asked.positions().collect();
         self.answer(head, status, denial, &positions)

@@ -35,6 +35,18 @@ fn r17_request_cost_follows_the_request() {
     }
 }
 
+/// Of two limits that deny, only the one that never admits the request decides between 413 and 429.
+#[test]
+fn r17_byte_limit_that_admits_later_is_no_413() {
+    let bytes = shared("1000/min").unit("content-bytes").cost(content_length);
+    let cells = shared("10/min").cost(|head| if head.method() == Method::POST { 11 } else { 1 });
+    let layer = RateLimitLayer::new((bytes, cells));
+    assert_eq!(status(&layer, with("content-length", "600")), 200);
+    let mut post = with("content-length", "600");
+    *post.method_mut() = Method::POST;
+    assert_eq!(status(&layer, post), 429);
+}
+
 /// The charge that the handler of an admitted request finds.
 fn charge_of<L: Limit>(layer: &RateLimitLayer<L>) -> Charge {
     let kept: Arc<Mutex<Option<Charge>>> = Arc::default();
