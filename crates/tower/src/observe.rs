@@ -2,7 +2,7 @@
 
 use crate::head::Head;
 use crate::limit::LaneAsk;
-use crate::meters::{Denied, Detail, HashedKey};
+use crate::meters::{Denied, HashedKey};
 use crate::policy::Policy;
 use core::fmt;
 use std::sync::Arc;
@@ -228,10 +228,7 @@ impl<'a> PolicyDecision<'a> {
     #[must_use]
     pub fn remaining(&self) -> u64 {
         match self.remaining {
-            Remaining::InMeter(ask) => {
-                let meters = &ask.lane.meters;
-                meters.standing(ask.ticket, meters.now(), Detail::Next).remaining
-            }
+            Remaining::InMeter(ask) => ask.lane.meters.remaining(ask.ticket),
             Remaining::Reported(remaining) => remaining,
         }
     }

@@ -183,7 +183,7 @@ impl<'a> LaneAsk<'a> {
 
     #[inline]
     pub(crate) fn policy(&self) -> &'a crate::policy::Policy {
-        &self.lane.policies[usize::from(self.ticket.tier)]
+        self.lane.policy(self.ticket)
     }
 
     #[inline]

@@ -2,7 +2,7 @@
 
 use crate::error::InvalidLimit;
 use crate::head::{Head, ResponseHead};
-use crate::meters::Meters;
+use crate::meters::{Meters, Ticket};
 use crate::policy::Policy;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -89,6 +89,12 @@ impl Lane {
     }
 
     fn new(name: &str, quota: Quota, meters: Arc<dyn Meters>) -> Arc<Self> {
+    /// Returns the policy of a ticket's tier.
+    #[inline]
+    pub(crate) fn policy(&self, ticket: Ticket) -> &Policy {
+        &self.policies[usize::from(ticket.tier)]
+    }
+
         let policies = vec![Policy::new(name, BASE_TIER, quota)];
         Arc::new(Self { meters, policies })
     }

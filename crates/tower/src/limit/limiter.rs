@@ -348,16 +348,8 @@ impl<K: Key> Limiter<ByKey<K>> {
     #[must_use]
     pub fn remaining(&self, key: impl FnOnce(&mut KeyWriter<'_>)) -> u64 {
         let ticket = self.ticket_of(key);
-        let standing = |lane: &Arc<Lane>| {
-            let meters = &lane.meters;
-            let at = meters.now();
-            meters.standing(ticket, at, crate::meters::Detail::Next)
-        };
-        self.lanes
-            .iter()
-            .map(|lane| standing(lane).remaining)
-            .min()
-            .unwrap_or(0)
+        let remaining = self.lanes.iter().map(|lane| lane.meters.remaining(ticket));
+        remaining.min().unwrap_or(0)
     }
 
     /// Forgets the debt of a key, as when support lifts a block; the closure as for [`remaining`](Self::remaining).

@@ -229,6 +229,17 @@ fn trials_deny_nothing_and_count_admitted_messages() {
 }
 
 #[test]
+fn messages_count_by_all_quotas_of_a_trial() {
+    let (hour, day) = (meter("9/h", &still()), meter("3/d", &still()));
+    let trial = Shared::dual_of(hour.clone(), day.clone()).unwrap().late().dry_run();
+    let charge = charge_of(&RateLimitLayer::new(trial));
+    for _ in 0..3 {
+        charge.check(1).unwrap();
+    }
+    assert_eq!([hour, day].map(|meter| meter.status().remaining()), [6, 0]);
+}
+
+#[test]
 fn r18_only_failed_logins_count() {
     let answered = |layer: &RateLimitLayer<PerKey<PeerIp>>, inner: u16| {
         let inner = Response::builder().status(inner).body(Full::default()).unwrap();
