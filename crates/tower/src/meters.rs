@@ -20,7 +20,7 @@ use std::time::Duration;
 
 /// A key that was found, in 16 bytes: enough for a charge after the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ticket {
+pub struct Ticket {
     pub(crate) key: HashedKey,
     pub(crate) tier: u8,
 }

@@ -49,7 +49,7 @@ pub(crate) type ReplyFn = Box<dyn Fn(&ResponseHead<'_>) -> bool + Send + Sync>;
 
 /// The warnings that were given: each once.
 #[derive(Debug, Default)]
-pub(crate) struct Warned {
+pub struct Warned {
     no_key: AtomicBool,
     /// The requests in which forwarding fields were looked for; [`LOOKS`] once there is nothing more to warn of.
     forwarding: AtomicU32,
