@@ -136,6 +136,7 @@ impl Answer {
 
 /// The decision of the layer if the store gives none.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub enum OnStoreFailure {
     /// Admits, and announces nothing.
     #[default]
@@ -349,8 +350,8 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         (found, limit.rules.cost_of(head))
     }
 
-    fn conclude<B, C>(
     /// Returns the work that the store's answer leaves, or the response to a denied request.
+    fn conclude<B, C>(
         &self,
         request: &mut Request<B>,
         asked: (HashedKey, u64),

@@ -58,6 +58,7 @@ pub struct Warned {
 
 /// The treatment of a request that has no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum OnNoKey {
     /// All such requests share one meter of the same quota, and one warning is given. Neither "no limit" nor "an error for everyone" is a safe
     /// default.
@@ -88,13 +89,13 @@ impl Lane {
         Ok(Self::new(name, quota_of(&meter)?, crate::meters::table(meter, keys)?))
     }
 
-    fn new(name: &str, quota: Quota, meters: Arc<dyn Meters>) -> Arc<Self> {
     /// Returns the policy of a ticket's tier.
     #[inline]
     pub(crate) fn policy(&self, ticket: Ticket) -> &Policy {
         &self.policies[usize::from(ticket.tier)]
     }
 
+    fn new(name: &str, quota: Quota, meters: Arc<dyn Meters>) -> Arc<Self> {
         let policies = vec![Policy::new(name, BASE_TIER, quota)];
         Arc::new(Self { meters, policies })
     }
