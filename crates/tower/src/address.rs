@@ -97,30 +97,27 @@ impl From<IpAddr> for Net {
     }
 }
 
-impl TryFrom<&str> for Net {
-    type Error = InvalidNet;
+macro_rules! texts {
+    ($($(#[$doc:meta])* $text:ty),*) => {$(
+        $(#[$doc])*
+        impl TryFrom<$text> for Net {
+            type Error = InvalidNet;
 
-    fn try_from(text: &str) -> Result<Self, InvalidNet> {
-        text.parse()
-    }
+            fn try_from(text: $text) -> Result<Self, InvalidNet> {
+                text.parse()
+            }
+        }
+    )*};
 }
 
-impl TryFrom<String> for Net {
-    type Error = InvalidNet;
-
-    fn try_from(text: String) -> Result<Self, InvalidNet> {
-        text.parse()
-    }
-}
-
-/// As from a constant `&[&str]`.
-impl TryFrom<&&str> for Net {
-    type Error = InvalidNet;
-
-    fn try_from(text: &&str) -> Result<Self, InvalidNet> {
-        text.parse()
-    }
-}
+texts!(
+    &str,
+    String,
+    /// As from a constant `&[&str]`.
+    &&str,
+    /// As from a list of texts in a configuration.
+    &String
+);
 
 /// As from a list of networks that is kept.
 impl From<&Self> for Net {
@@ -144,15 +141,6 @@ impl From<Ipv6Addr> for Net {
 impl From<&IpAddr> for Net {
     fn from(address: &IpAddr) -> Self {
         Self::from(*address)
-    }
-}
-
-/// As from a list of texts in a configuration.
-impl TryFrom<&String> for Net {
-    type Error = InvalidNet;
-
-    fn try_from(text: &String) -> Result<Self, InvalidNet> {
-        text.parse()
     }
 }
 

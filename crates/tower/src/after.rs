@@ -3,7 +3,7 @@
 use crate::fields::{Announcement, Fields, Position};
 use crate::head::ResponseHead;
 use crate::limit::{After, Lane, LaneAsk};
-use crate::meters::{Denied, Ticket};
+use crate::meters::{Detail, Ticket};
 use http::Response;
 use std::sync::Arc;
 
@@ -118,9 +118,9 @@ impl PendingLimit {
     fn position(&self) -> Position<'_> {
         let meters = &self.lane.meters;
         Position {
-            policy: &self.lane.policies[usize::from(self.ticket.tier)],
-            standing: meters.standing(self.ticket, meters.now(), crate::meters::Detail::Rest),
-            denied: None::<Denied>,
+            policy: self.lane.policy(self.ticket),
+            standing: meters.standing(self.ticket, meters.now(), Detail::Rest),
+            denied: None,
         }
     }
 }

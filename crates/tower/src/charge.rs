@@ -49,6 +49,8 @@ struct LateLimit {
     ticket: Ticket,
     /// On trial: it counts, and denies nothing.
     dry_run: bool,
+    /// The address of the limit's rules, which both quotas of a dual limit share.
+    limit: usize,
 }
 
 impl Charge {
@@ -65,6 +67,7 @@ impl Charge {
             lane: Arc::clone(ask.lane),
             ticket: ask.ticket,
             dry_run: ask.rules.dry_run,
+            limit: core::ptr::from_ref(ask.rules).addr(),
         });
         Self::of_items(items.collect())
     }
@@ -146,38 +149,38 @@ impl Charge {
     /// [`ChargeDenied`], and nothing is counted, if they do not conform now.
     pub fn check(&self, cells: u32) -> Result<(), ChargeDenied> {
         let Some(first) = self.items.first() else { return Ok(()) };
-        let at = first.lane.meters.now();
-        match self.check_at(cells, at) {
+        let clock = &first.lane.meters;
+        let checked = self.check_at(cells, clock.now()).or_else(|denied| {
             // A clock that is behind must not deny a message that comes at the announced time.
-            Err(denied) => match denied.wait_ns().and_then(|ns| first.lane.meters.now_exactly(ns)) {
-                Some(exactly) => self.check_at(cells, exactly),
-                None => Err(denied),
-            },
-            Ok(()) => Ok(()),
-        }
-        .map_err(|denied| ChargeDenied {
+            let exactly = denied.wait_ns().and_then(|ns| clock.now_exactly(ns));
+            exactly.map_or(Err(denied), |exactly| self.check_at(cells, exactly))
+        });
+        checked.map_err(|denied| ChargeDenied {
             wait: denied.wait_ns().map(Duration::from_nanos),
         })
     }
 
     fn check_at(&self, cells: u32, at: Moment) -> Result<(), Denied> {
         // Returns the longest denial: until its end the cells do not conform to all.
-        let denials = self
-            .enforced()
-            .filter_map(|item| item.lane.meters.peek(item.ticket, cells, at).err());
+        let denials = self.enforced().filter_map(|item| item.peek(cells, at).err());
         let longest = denials.max_by_key(|denied| denied.wait_ns().unwrap_or(u64::MAX));
         longest.map_or(Ok(()), Err)?;
-        for (index, item) in self.items.iter().enumerate() {
-            let (meters, standing) = (&item.lane.meters, &mut Standing::default());
-            if let Some(denied) = meters.take(item.ticket, cells, at, Detail::Nothing, standing) {
-                if item.dry_run {
-                    continue;
-                }
-                let before = &self.items[..index];
+        let (enforced, trials) = self.items.split_at(self.enforced().count());
+        for (index, item) in enforced.iter().enumerate() {
+            if let Some(denied) = item.take(cells, at) {
+                let before = &enforced[..index];
                 before
                     .iter()
                     .for_each(|item| item.lane.meters.give_back(item.ticket, cells, at));
                 return Err(denied);
+            }
+        }
+        // A limit on trial counts by all its quotas, or by none.
+        for trial in trials.chunk_by(|a, b| a.limit == b.limit) {
+            if trial.len() == 1 || trial.iter().all(|item| item.peek(cells, at).is_ok()) {
+                for item in trial {
+                    item.take(cells, at);
+                }
             }
         }
         Ok(())
@@ -193,30 +196,35 @@ impl Charge {
     /// Returns `true` if this number of cells would conform now to every late limit. Changes nothing.
     #[must_use]
     pub fn conforms(&self, cells: u32) -> bool {
-        self.enforced().all(|item| {
-            let meters = &item.lane.meters;
-            meters.peek(item.ticket, cells, meters.now()).is_ok()
-        })
+        self.enforced()
+            .all(|item| item.peek(cells, item.lane.meters.now()).is_ok())
     }
 
     /// Returns how many cells conform at once to every late limit; `u64::MAX` if there is no late limit of this [name](Self::of_policy).
     #[must_use]
     pub fn remaining(&self) -> u64 {
-        let remaining = self.enforced().map(|item| {
-            let meters = &item.lane.meters;
-            meters.standing(item.ticket, meters.now(), Detail::Next).remaining
-        });
+        let remaining = self.enforced().map(|item| item.lane.meters.remaining(item.ticket));
         remaining.min().unwrap_or(u64::MAX)
     }
 }
 
 impl LateLimit {
+    fn peek(&self, cells: u32, at: Moment) -> Result<(), Denied> {
+        self.lane.meters.peek(self.ticket, cells, at)
+    }
+
+    /// Takes `cells` if they conform. Returns the reason of a denial.
+    fn take(&self, cells: u32, at: Moment) -> Option<Denied> {
+        let standing = &mut Standing::default();
+        self.lane.meters.take(self.ticket, cells, at, Detail::Nothing, standing)
+    }
+
     fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.lane, &other.lane) && self.ticket == other.ticket
     }
 
     fn policy(&self) -> &str {
-        self.lane.policies[usize::from(self.ticket.tier)].name()
+        self.lane.policy(self.ticket).name()
     }
 }
 

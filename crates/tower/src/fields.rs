@@ -127,8 +127,9 @@ pub(crate) enum Announcement {
     One(Item),
     /// Several policies in the form of the draft.
     Several(Vec<Item>),
+    /// Three fields with a number each.
     Triple {
-        names: Triple,
+        names: &'static [HeaderName; 3],
         values: [u64; 3],
     },
 }
@@ -139,22 +140,6 @@ pub(crate) struct Item {
     announced: &'static Announced,
     remaining: u64,
     window: Option<NonZeroU64>,
-}
-
-/// The names of three fields with a number each.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Triple {
-    Plain,
-    X,
-}
-
-impl Triple {
-    const fn names(self) -> &'static [HeaderName; 3] {
-        match self {
-            Self::Plain => &TRIPLE,
-            Self::X => &X,
-        }
-    }
 }
 
 impl Announcement {
@@ -190,14 +175,14 @@ impl Announcement {
         match fields {
             Fields::None => Self::Nothing,
             Fields::Draft11 => Self::One(Item::of(position)),
-            Fields::Triple => Self::triple(Triple::Plain, position, None),
-            Fields::X(Reset::Delta) => Self::triple(Triple::X, position, None),
-            Fields::X(Reset::Epoch) => Self::triple(Triple::X, position, Some(SystemTime::now())),
+            Fields::Triple => Self::triple(&TRIPLE, position, None),
+            Fields::X(Reset::Delta) => Self::triple(&X, position, None),
+            Fields::X(Reset::Epoch) => Self::triple(&X, position, Some(SystemTime::now())),
         }
     }
 
     #[inline(never)]
-    fn triple(names: Triple, position: &Position<'_>, from: Option<SystemTime>) -> Self {
+    fn triple(names: &'static [HeaderName; 3], position: &Position<'_>, from: Option<SystemTime>) -> Self {
         let rest = Duration::from_nanos(position.standing.until_rest_ns);
         let reset = from.map_or(rest, |from| {
             rest.saturating_add(from.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
@@ -225,7 +210,6 @@ impl Announcement {
                 headers.append(RATELIMIT, Item::list(items));
             }
             Self::Triple { names, values } => {
-                let names = names.names();
                 let there = headers
                     .get(&names[1])
                     .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());

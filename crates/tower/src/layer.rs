@@ -99,7 +99,8 @@ impl<L: Limit> RateLimitLayer<L> {
     /// Returns a layer that answers denials with [`Problem`].
     #[must_use]
     pub fn new(limits: L) -> Self {
-        Self::deciding(limits, Problem)
+        let lends = limits.is_late();
+        Self::answering(limits, Problem, lends)
     }
 }
 
@@ -110,32 +111,23 @@ impl<L: Limit> RateLimitLayer<L, Grpc> {
     /// cannot be inside, because this layer cannot make a body of its type for a denial.
     #[must_use]
     pub fn grpc(limits: L) -> Self {
-        Self::deciding(limits, Grpc)
-    }
-}
-
-impl<L: Limit, R> RateLimitLayer<L, R> {
-    fn deciding(limits: L, respond: R) -> Self {
         let lends = limits.is_late();
-        Self::answering(limits, respond).lending(lends)
+        Self::answering(limits, Grpc, lends)
     }
 }
 
 impl<L, R> RateLimitLayer<L, R> {
-    /// Returns a layer with default settings.
-    pub(crate) fn answering(limits: L, respond: R) -> Self {
+    /// Returns a layer with default settings. If `lends` is set, each request gets a [`Charge`].
+    pub(crate) fn answering(limits: L, respond: R, lends: bool) -> Self {
         Self {
             limits: Arc::new(limits),
             respond: Arc::new(respond),
             observe: Arc::new(()),
-            settings: LayerSettings::default(),
+            settings: LayerSettings {
+                lends,
+                ..LayerSettings::default()
+            },
         }
-    }
-
-    /// Sets whether each request gets a [`Charge`].
-    pub(crate) fn lending(mut self, lends: bool) -> Self {
-        self.settings.lends = lends;
-        self
     }
 }
 
@@ -363,10 +355,8 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
             // No meter was asked, so there is nothing to announce.
             return self.answer(head, status, denial, &[]);
         }
-        let counts_bytes = asked
-            .asks()
-            .iter()
-            .any(|ask| ask.denied.is_some() && ask.policy().counts_bytes());
+        let mut never = asked.asks().iter().filter(|ask| ask.denied == Some(Denied::Never));
+        let counts_bytes = never.any(|ask| ask.policy().counts_bytes());
         let status = status(denial.reason, counts_bytes, self.settings.status);
         let positions: SmallVec<[_; 4]> = asked.positions().collect();
         self.answer(head, status, denial, &positions)

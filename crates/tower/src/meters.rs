@@ -20,7 +20,7 @@ use std::time::Duration;
 
 /// A key that was found, in 16 bytes: enough for a charge after the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ticket {
+pub struct Ticket {
     pub(crate) key: HashedKey,
     pub(crate) tier: u8,
 }
@@ -179,6 +179,11 @@ impl dyn Meters {
             _ => self.take_now(ticket, n, detail, standing),
         }
     }
+
+    /// Returns how many cells conform at once now.
+    pub(crate) fn remaining(&self, ticket: Ticket) -> u64 {
+        self.standing(ticket, self.now(), Detail::Next).remaining
+    }
 }
 
 /// The time by a meter's own clock, which may be behind.
@@ -237,10 +242,6 @@ fn not_admitted(taken: &Taken, detail: Detail, standing: &mut Standing) -> Optio
     denied
 }
 
-fn counts_denials<M: Checkable>(meter: &M) -> bool {
-    meter.counts_denials()
-}
-
 /// Gives cells back by the quota that holds now, because a change of quota keeps the available cells of a key.
 fn give_back<M: Checkable>(meter: &M, n: u32, taken: Moment) {
     meter.give_back(n, taken.instant(), meter.now_exactly());
@@ -256,7 +257,7 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for Meter<A, C> {
     }
 
     fn counts_denials(&self) -> bool {
-        counts_denials(self)
+        Self::counts_denials(self)
     }
 
     fn check_now(&self, _: Ticket, n: u32) -> Option<Denied> {
@@ -335,16 +336,14 @@ struct TieredTable<A: Algorithm, C: Clock> {
 /// The parts that a table is built of, again for each tier that is added.
 #[derive(Clone)]
 struct TableParts<A: Algorithm, C: Clock> {
-    builder: KeyedBuilder<Meter<A, C>>,
+    builder: KeyedBuilder<Meter<A, C>, AsIs>,
     tiers: Vec<Tier>,
     keys: usize,
-    when_full: WhenFull,
 }
 
 impl<A: Algorithm + 'static, C: Clock + 'static> TieredTable<A, C> {
     fn new(like: Meter<A, C>, parts: TableParts<A, C>) -> Result<Self, InvalidLimit> {
-        let hashed = parts.builder.clone().when_full(parts.when_full).hashes(AsIs::default());
-        let table = hashed.with_capacity(parts.keys)?;
+        let table = parts.builder.clone().with_capacity(parts.keys)?;
         // The tiers are the builder's own.
         let tiers = parts
             .tiers
@@ -374,7 +373,7 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for TieredTable<A, C> {
     }
 
     fn counts_denials(&self) -> bool {
-        counts_denials(&self.like)
+        self.tiers[0].counts_denials()
     }
 
     fn check_now(&self, ticket: Ticket, n: u32) -> Option<Denied> {
@@ -437,10 +436,8 @@ impl<A: Algorithm + 'static, C: Clock + 'static> Meters for TieredTable<A, C> {
     }
 
     fn with_policy(&self, when_full: WhenFull) -> Result<Arc<dyn Meters>, InvalidLimit> {
-        let parts = TableParts {
-            when_full,
-            ..self.parts.clone()
-        };
+        let mut parts = self.parts.clone();
+        parts.builder = parts.builder.when_full(when_full);
         Ok(Arc::new(Self::new(self.like.clone(), parts)?))
     }
 
@@ -464,10 +461,9 @@ where
     C: Clock + 'static,
 {
     let parts = TableParts {
-        builder: KeyedBuilder::new(like.clone()),
+        builder: KeyedBuilder::with_hashes(like.clone(), AsIs::default()),
         tiers: vec![Tier::FIRST],
         keys,
-        when_full: WhenFull::default(),
     };
     Ok(Arc::new(TieredTable::new(like, parts)?))
 }

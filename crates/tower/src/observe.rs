@@ -2,7 +2,7 @@
 
 use crate::head::Head;
 use crate::limit::LaneAsk;
-use crate::meters::{Denied, Detail, HashedKey};
+use crate::meters::{Denied, HashedKey};
 use crate::policy::Policy;
 use core::fmt;
 use std::sync::Arc;
@@ -56,97 +56,57 @@ pub trait Observe: Send + Sync {
 /// Observes nothing.
 impl Observe for () {}
 
-/// Both observe.
-impl<A: Observe, B: Observe> Observe for (A, B) {
-    fn admitted(&self, event: &PolicyDecision<'_>) {
-        self.0.admitted(event);
-        self.1.admitted(event);
-    }
+/// Implements each method by the observers `$to`, in turn.
+macro_rules! observe_by {
+    ($self:ident, $($to:expr),+) => {
+        fn admitted(&$self, event: &PolicyDecision<'_>) {
+            $($to.admitted(event);)+
+        }
 
-    fn denied(&self, event: &PolicyDecision<'_>) {
-        self.0.denied(event);
-        self.1.denied(event);
-    }
+        fn denied(&$self, event: &PolicyDecision<'_>) {
+            $($to.denied(event);)+
+        }
 
-    fn would_deny(&self, event: &PolicyDecision<'_>) {
-        self.0.would_deny(event);
-        self.1.would_deny(event);
-    }
+        fn would_deny(&$self, event: &PolicyDecision<'_>) {
+            $($to.would_deny(event);)+
+        }
 
-    fn never(&self, event: &PolicyDecision<'_>) {
-        self.0.never(event);
-        self.1.never(event);
-    }
+        fn never(&$self, event: &PolicyDecision<'_>) {
+            $($to.never(event);)+
+        }
 
-    fn table_full(&self, event: &PolicyDecision<'_>) {
-        self.0.table_full(event);
-        self.1.table_full(event);
-    }
+        fn table_full(&$self, event: &PolicyDecision<'_>) {
+            $($to.table_full(event);)+
+        }
 
-    fn queue_denied(&self, event: &PolicyDecision<'_>) {
-        self.0.queue_denied(event);
-        self.1.queue_denied(event);
-    }
+        fn queue_denied(&$self, event: &PolicyDecision<'_>) {
+            $($to.queue_denied(event);)+
+        }
 
-    fn no_key(&self, policy: &str, head: &Head<'_>) {
-        self.0.no_key(policy, head);
-        self.1.no_key(policy, head);
-    }
+        fn no_key(&$self, policy: &str, head: &Head<'_>) {
+            $($to.no_key(policy, head);)+
+        }
 
-    fn store_failed(&self, policy: &str, head: &Head<'_>) {
-        self.0.store_failed(policy, head);
-        self.1.store_failed(policy, head);
-    }
-}
-
-/// Implements the observer of a pointer by the observer that it points to.
-macro_rules! pointers {
-    ($($(#[$doc:meta])* $pointer:ident),*) => {
-        $(
-            $(#[$doc])*
-            impl<H: Observe + ?Sized> Observe for $pointer<H> {
-                fn admitted(&self, event: &PolicyDecision<'_>) {
-                    (**self).admitted(event);
-                }
-
-                fn denied(&self, event: &PolicyDecision<'_>) {
-                    (**self).denied(event);
-                }
-
-                fn would_deny(&self, event: &PolicyDecision<'_>) {
-                    (**self).would_deny(event);
-                }
-
-                fn never(&self, event: &PolicyDecision<'_>) {
-                    (**self).never(event);
-                }
-
-                fn table_full(&self, event: &PolicyDecision<'_>) {
-                    (**self).table_full(event);
-                }
-
-                fn queue_denied(&self, event: &PolicyDecision<'_>) {
-                    (**self).queue_denied(event);
-                }
-
-                fn no_key(&self, policy: &str, head: &Head<'_>) {
-                    (**self).no_key(policy, head);
-                }
-
-                fn store_failed(&self, policy: &str, head: &Head<'_>) {
-                    (**self).store_failed(policy, head);
-                }
-            }
-        )*
+        fn store_failed(&$self, policy: &str, head: &Head<'_>) {
+            $($to.store_failed(policy, head);)+
+        }
     };
 }
 
-pointers!(
-    /// An observer that its owner reads, such as counters.
-    Arc,
-    /// An observer of any kind.
-    Box
-);
+/// Both observe.
+impl<A: Observe, B: Observe> Observe for (A, B) {
+    observe_by!(self, self.0, self.1);
+}
+
+/// An observer that its owner reads, such as counters.
+impl<H: Observe + ?Sized> Observe for Arc<H> {
+    observe_by!(self, (**self));
+}
+
+/// An observer of any kind.
+impl<H: Observe + ?Sized> Observe for Box<H> {
+    observe_by!(self, (**self));
+}
 
 /// The decision of one policy about one request.
 #[derive(Clone, Copy)]
@@ -228,10 +188,7 @@ impl<'a> PolicyDecision<'a> {
     #[must_use]
     pub fn remaining(&self) -> u64 {
         match self.remaining {
-            Remaining::InMeter(ask) => {
-                let meters = &ask.lane.meters;
-                meters.standing(ask.ticket, meters.now(), Detail::Next).remaining
-            }
+            Remaining::InMeter(ask) => ask.lane.meters.remaining(ask.ticket),
             Remaining::Reported(remaining) => remaining,
         }
     }

@@ -22,7 +22,7 @@ pub(crate) use parameter::EFFECTIVE_WINDOW;
 pub(crate) const BYTES: &str = "content-bytes";
 
 /// A quota under a name: one tier of a limit.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Policy {
     name: String,
     tier: String,

@@ -136,6 +136,7 @@ impl Answer {
 
 /// The decision of the layer if the store gives none.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub enum OnStoreFailure {
     /// Admits, and announces nothing.
     #[default]
@@ -328,7 +329,7 @@ impl<K, M> RateLimitLayer<Distributed<K, M>> {
     #[must_use]
     pub fn remote(limit: Distributed<K, M>) -> Self {
         let lends = matches!(&limit.on_failure, OnStoreFailure::Local(local) if local.is_late());
-        Self::answering(limit, Problem).lending(lends)
+        Self::answering(limit, Problem, lends)
     }
 }
 
@@ -336,12 +337,6 @@ impl<K, M> RateLimitLayer<Distributed<K, M>> {
 struct StoreKey {
     spelled: String,
     hash: HashedKey,
-}
-
-/// The result for one request.
-enum Conclusion<B> {
-    Admitted(Then),
-    Denied(Response<B>),
 }
 
 impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R, H> {
@@ -355,12 +350,13 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         (found, limit.rules.cost_of(head))
     }
 
+    /// Returns the work that the store's answer leaves, or the response to a denied request.
     fn conclude<B, C>(
         &self,
         request: &mut Request<B>,
         asked: (HashedKey, u64),
         answer: Result<Answer, StoreFailed>,
-    ) -> Conclusion<C>
+    ) -> Result<Then, Response<C>>
     where
         R: Respond<C>,
     {
@@ -384,7 +380,7 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         let event = PolicyDecision::of_store(policy, asked, answer.denied, position.standing.remaining, &head);
         let Some(denied) = answer.denied else {
             self.observer().admitted(&event);
-            return Conclusion::Admitted(self.admitted_by_store(stands, request));
+            return Ok(self.admitted_by_store(stands, request));
         };
         let reason = match denied {
             Denied::For(_) => Reason::Quota,
@@ -397,13 +393,13 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
             _ => self.report_denied(&event, denied),
         }
         if rules.dry_run {
-            return Conclusion::Admitted(self.admitted_by_store(stands, request));
+            return Ok(self.admitted_by_store(stands, request));
         }
         let wait_ns = denied.wait_ns();
         let status = status(reason, policy.counts_bytes(), self.settings().status_of_quota());
         let denial = Denial { wait_ns, reason };
         let fields = self.settings().announce(stands);
-        Conclusion::Denied(self.answer_with(&head, status, denial, announced, &fields))
+        Err(self.answer_with(&head, status, denial, announced, &fields))
     }
 
     /// Returns the work that is left of a request that the store has decided.
@@ -413,28 +409,27 @@ impl<K: Key, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R,
         Then::Announce(Announcement::of(fields, nearest, stands))
     }
 
-    fn without_store<B, C>(&self, request: &mut Request<B>) -> Conclusion<C>
+    fn without_store<B, C>(&self, request: &mut Request<B>) -> Result<Then, Response<C>>
     where
         R: Respond<C>,
     {
         let (limit, head) = (self.limits(), Head::of(request));
         self.observer().store_failed(limit.policy.name(), &head);
         match &limit.on_failure {
-            _ if limit.rules.dry_run => Conclusion::Admitted(self.settings().exempt(request)),
-            OnStoreFailure::Open => Conclusion::Admitted(Then::NOTHING),
+            _ if limit.rules.dry_run => Ok(self.settings().exempt(request)),
+            OnStoreFailure::Open => Ok(Then::NOTHING),
             OnStoreFailure::Closed => {
                 let denial = Denial {
                     wait_ns: None,
                     reason: Reason::Store,
                 };
-                Conclusion::Denied(self.answer(&head, StatusCode::SERVICE_UNAVAILABLE, denial, &[]))
+                Err(self.answer(&head, StatusCode::SERVICE_UNAVAILABLE, denial, &[]))
             }
             OnStoreFailure::Local(local) => {
                 let mut asked = Asked::default();
-                match self.decide_by(&**local, &head, &mut asked) {
-                    Ok(()) => Conclusion::Admitted(self.settings().admitted(&asked, request)),
-                    Err(denial) => Conclusion::Denied(self.deny(&head, &asked, denial)),
-                }
+                self.decide_by(&**local, &head, &mut asked)
+                    .map_err(|denial| self.deny(&head, &asked, denial))?;
+                Ok(self.settings().admitted(&asked, request))
             }
         }
     }
@@ -466,7 +461,7 @@ where
             let limit = layer.limits();
             let mut counted = None;
             let outcome = match layer.plan(&Head::of(&request)) {
-                (Ok(None), _) => Conclusion::Admitted(layer.settings().exempt(&mut request)),
+                (Ok(None), _) => Ok(layer.settings().exempt(&mut request)),
                 (Ok(Some(key)), cost) => {
                     let answer = inner.wait(limit.ask(&key.spelled, cost)).await;
                     let conclusion = layer.conclude(&mut request, (key.hash, cost), answer);
@@ -475,13 +470,11 @@ where
                     }
                     conclusion
                 }
-                (Err(status), _) => {
-                    Conclusion::Denied(layer.answer(&Head::of(&request), status, Denial::of_no_key(), &[]))
-                }
+                (Err(status), _) => Err(layer.answer(&Head::of(&request), status, Denial::of_no_key(), &[])),
             };
             let then = match outcome {
-                Conclusion::Denied(response) => return Ok(response),
-                Conclusion::Admitted(then) => then,
+                Ok(then) => then,
+                Err(response) => return Ok(response),
             };
             let result = ResponseFuture::admitted(inner.call(request), then).await;
             if let Some((key, cost)) = counted.filter(|_| limit.refunds(&result)) {

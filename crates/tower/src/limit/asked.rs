@@ -183,7 +183,7 @@ impl<'a> LaneAsk<'a> {
 
     #[inline]
     pub(crate) fn policy(&self) -> &'a crate::policy::Policy {
-        &self.lane.policies[usize::from(self.ticket.tier)]
+        self.lane.policy(self.ticket)
     }
 
     #[inline]
@@ -211,15 +211,13 @@ impl<'a> LaneAsk<'a> {
 
     #[inline]
     fn take_now(&mut self, detail: Detail) -> Result<(), Denial> {
+        let meters = &*self.lane.meters;
         match u32::try_from(self.cost) {
             Ok(cells) if self.takes() => {
-                let meters = &*self.lane.meters;
                 self.denied = meters.decide_now(self.ticket, cells, detail, &mut self.standing);
             }
             _ => {
-                let meters = &*self.lane.meters;
-                let at = meters.now();
-                self.take_at(at, detail);
+                self.take_at(meters.now(), detail);
                 let wait_ns = self.denied.and_then(Denied::wait_ns);
                 if let Some(exactly) = wait_ns.and_then(|ns| meters.now_exactly(ns)) {
                     self.take_at(exactly, detail);
@@ -230,17 +228,15 @@ impl<'a> LaneAsk<'a> {
     }
 
     fn take_at(&mut self, at: Moment, detail: Detail) {
-        let meters = &*self.lane.meters;
-        let Ok(cells) = u32::try_from(self.cost) else {
-            self.denied = Some(Denied::Never);
-            self.stand_at(at, detail);
-            return;
-        };
-        if !self.takes() {
-            self.denied = meters.peek(self.ticket, cells.max(self.least()), at).err();
-            self.stand_at(at, detail);
-        } else {
-            self.denied = meters.take(self.ticket, cells, at, detail, &mut self.standing);
+        match u32::try_from(self.cost) {
+            Ok(cells) if self.takes() => {
+                let meters = &*self.lane.meters;
+                self.denied = meters.take(self.ticket, cells, at, detail, &mut self.standing);
+            }
+            _ => {
+                self.look_at(at);
+                self.stand_at(at, detail);
+            }
         }
     }
 
@@ -308,34 +304,30 @@ fn try_out(trial: &mut [LaneAsk<'_>], at: Moment, detail: Detail) {
     }
 }
 
-/// Takes the cells of all enforced meters at one time, or of none.
-///
-/// 1. Looks at the meters. If one denies, nothing is taken.
-/// 2. Takes from each in turn. If one denies after all, because another request took its last cells meanwhile, gives back the cells of the meters
-///    before it.
-/// 3. Returns the longest denial, if there is one.
+/// Takes the cells of all enforced meters at one time, or of none. Returns the longest denial, if there is one.
 pub(super) fn take_all(asks: &mut [LaneAsk<'_>], at: Moment, detail: Detail) -> Result<(), Denial> {
     asks.iter_mut().for_each(|ask| ask.denied = None);
-    if all_conform(asks, at) && take_in_order(asks, at, detail) {
+    look_at_all(asks, at);
+    if asks.iter().all(|ask| ask.denied.is_none()) {
+        take_in_order(asks, at, detail);
+    }
+    let Some(longest) = longest_denial(asks) else {
         return Ok(());
-    }
+    };
     asks.iter_mut().for_each(|ask| ask.stand_at(at, detail));
-    match longest_denial(asks) {
-        Some(denied) => Err(denied.into()),
-        None => Ok(()),
-    }
+    Err(longest.into())
 }
 
 fn enforced<'s, 'a>(asks: &'s mut [LaneAsk<'a>]) -> impl Iterator<Item = &'s mut LaneAsk<'a>> {
     asks.iter_mut().filter(|ask| !ask.rules.dry_run)
 }
 
-/// Looks at the meters, and returns `true` if none denies.
+/// Looks at the enforced meters.
 ///
 /// Taking from the first meter looks at it too. So it is looked at here only if another meter denies, or if its own denial would count.
-fn all_conform(asks: &mut [LaneAsk<'_>], at: Moment) -> bool {
+fn look_at_all(asks: &mut [LaneAsk<'_>], at: Moment) {
     let mut asks = enforced(asks);
-    let Some(first) = asks.next() else { return true };
+    let Some(first) = asks.next() else { return };
     let mut rest_conforms = true;
     for ask in asks {
         ask.look_at(at);
@@ -344,27 +336,28 @@ fn all_conform(asks: &mut [LaneAsk<'_>], at: Moment) -> bool {
     if !rest_conforms || first.lane.meters.counts_denials() {
         first.look_at(at);
     }
-    rest_conforms && first.denied.is_none()
 }
 
-/// Takes from each meter in turn. If one denies, gives back the cells of the meters before it, and returns `false`.
-fn take_in_order(asks: &mut [LaneAsk<'_>], at: Moment, detail: Detail) -> bool {
-    let mut taken = 0;
-    let all_taken = enforced(asks).all(|ask| {
+/// Takes from each enforced meter in turn. If one denies, because another request took its last cells since the look, gives back the cells of the
+/// meters before it.
+fn take_in_order(asks: &mut [LaneAsk<'_>], at: Moment, detail: Detail) {
+    for index in 0..asks.len() {
+        let ask = &mut asks[index];
+        if ask.rules.dry_run {
+            continue;
+        }
         ask.take_at(at, detail);
-        taken += usize::from(ask.denied.is_none());
-        ask.denied.is_none()
-    });
-    if !all_taken {
-        enforced(asks).take(taken).for_each(|ask| ask.give_back(at));
+        if ask.denied.is_some() {
+            enforced(&mut asks[..index]).for_each(|ask| ask.give_back(at));
+            return;
+        }
     }
-    all_taken
 }
 
 /// Returns the first of the denials that last longest; one without end lasts longest.
 fn longest_denial(asks: &[LaneAsk<'_>]) -> Option<Denied> {
     let denials = asks.iter().rev().filter_map(|ask| ask.denied);
-    denials.max_by_key(|denied| (denied.wait_ns().is_none(), denied.wait_ns()))
+    denials.max_by_key(|denied| denied.wait_ns().unwrap_or(u64::MAX))
 }
 
 impl fmt::Debug for Plain<'_> {

@@ -230,7 +230,7 @@ impl<K: Key> Limiter<ByKey<K>> {
         }
         self.lanes = self.rebuilt(|lane, index| {
             let quota = quotas[index];
-            let mut policies: Vec<_> = lane.policies.iter().map(|policy| policy.named(policy.name())).collect();
+            let mut policies = lane.policies.clone();
             policies.push(policies[0].for_tier(name, quota));
             Ok((lane.meters.with_tier(quota)?, policies))
         })?;
@@ -271,10 +271,7 @@ impl<K: Key> Limiter<ByKey<K>> {
     ///
     /// [`InvalidLimit`] if there is no memory for it.
     pub fn when_full(mut self, when_full: WhenFull) -> Result<Self, InvalidLimit> {
-        self.lanes = self.rebuilt(|lane, _| {
-            let policies = lane.policies.iter().map(|policy| policy.named(policy.name())).collect();
-            Ok((lane.meters.with_policy(when_full)?, policies))
-        })?;
+        self.lanes = self.rebuilt(|lane, _| Ok((lane.meters.with_policy(when_full)?, lane.policies.clone())))?;
         Ok(self)
     }
 

@@ -2,7 +2,7 @@
 
 use crate::error::InvalidLimit;
 use crate::head::{Head, ResponseHead};
-use crate::meters::Meters;
+use crate::meters::{Meters, Ticket};
 use crate::policy::Policy;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -49,7 +49,7 @@ pub(crate) type ReplyFn = Box<dyn Fn(&ResponseHead<'_>) -> bool + Send + Sync>;
 
 /// The warnings that were given: each once.
 #[derive(Debug, Default)]
-pub(crate) struct Warned {
+pub struct Warned {
     no_key: AtomicBool,
     /// The requests in which forwarding fields were looked for; [`LOOKS`] once there is nothing more to warn of.
     forwarding: AtomicU32,
@@ -58,6 +58,7 @@ pub(crate) struct Warned {
 
 /// The treatment of a request that has no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum OnNoKey {
     /// All such requests share one meter of the same quota, and one warning is given. Neither "no limit" nor "an error for everyone" is a safe
     /// default.
@@ -86,6 +87,12 @@ impl Lane {
         C: Clock + 'static,
     {
         Ok(Self::new(name, quota_of(&meter)?, crate::meters::table(meter, keys)?))
+    }
+
+    /// Returns the policy of a ticket's tier.
+    #[inline]
+    pub(crate) fn policy(&self, ticket: Ticket) -> &Policy {
+        &self.policies[usize::from(ticket.tier)]
     }
 
     fn new(name: &str, quota: Quota, meters: Arc<dyn Meters>) -> Arc<Self> {

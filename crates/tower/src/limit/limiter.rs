@@ -67,25 +67,15 @@ pub fn content_length(head: &Head<'_>) -> u64 {
 /// Finds the meter of a request: one for all, or one per key.
 pub trait Target: Send + Sync + sealed::Sealed {
     #[doc(hidden)]
-    fn ticket(&self, head: &Head<'_>, warnings: sealed::Warnings<'_>) -> Result<sealed::Opaque, NoKey>;
+    fn ticket(&self, head: &Head<'_>, warned: &Warned) -> Result<Ticket, NoKey>;
 
     /// Does the work of `ticket` if no tier is to be found and no warning to be given; otherwise returns `None`, and `ticket` is asked.
     #[doc(hidden)]
-    fn ticket_at_once(&self, head: &Head<'_>, warnings: sealed::Warnings<'_>) -> Option<Result<sealed::Opaque, NoKey>>;
+    fn ticket_at_once(&self, head: &Head<'_>, warned: &Warned) -> Option<Result<Ticket, NoKey>>;
 }
 
 mod sealed {
-    use crate::meters::Ticket;
-
     pub trait Sealed {}
-
-    /// A ticket whose contents are private.
-    #[derive(Debug)]
-    pub struct Opaque(pub(in crate::limit) Ticket);
-
-    /// The warnings that a target may give.
-    #[derive(Debug)]
-    pub struct Warnings<'a>(pub(in crate::limit) &'a crate::limit::lane::Warned);
 }
 
 /// All requests, as the [`Target`] of [`Shared`].
@@ -131,21 +121,21 @@ impl sealed::Sealed for Everyone {}
 
 impl Target for Everyone {
     #[inline]
-    fn ticket(&self, _: &Head<'_>, _: sealed::Warnings<'_>) -> Result<sealed::Opaque, NoKey> {
+    fn ticket(&self, _: &Head<'_>, _: &Warned) -> Result<Ticket, NoKey> {
         let key = HashedKey(0);
-        Ok(sealed::Opaque(Ticket { key, tier: 0 }))
+        Ok(Ticket { key, tier: 0 })
     }
 
     #[inline]
-    fn ticket_at_once(&self, head: &Head<'_>, warnings: sealed::Warnings<'_>) -> Option<Result<sealed::Opaque, NoKey>> {
-        Some(self.ticket(head, warnings))
+    fn ticket_at_once(&self, head: &Head<'_>, warned: &Warned) -> Option<Result<Ticket, NoKey>> {
+        Some(self.ticket(head, warned))
     }
 }
 
 impl<K> sealed::Sealed for ByKey<K> {}
 
 impl<K: Key> Target for ByKey<K> {
-    fn ticket(&self, head: &Head<'_>, sealed::Warnings(warned): sealed::Warnings<'_>) -> Result<sealed::Opaque, NoKey> {
+    fn ticket(&self, head: &Head<'_>, warned: &Warned) -> Result<Ticket, NoKey> {
         let mut writer = KeyWriter::new(&self.hashes);
         self.key.find(head, &mut writer)?;
         if self.key.ignores_forwarding() {
@@ -154,23 +144,19 @@ impl<K: Key> Target for ByKey<K> {
         let tier = self.tier_by.as_ref().and_then(|tier_by| tier_by(head));
         let tier = tier.map_or(0, |name| self.tier(&name, warned));
         let key = writer.hashed();
-        Ok(sealed::Opaque(Ticket { key, tier }))
+        Ok(Ticket { key, tier })
     }
 
     // Always: the hasher stays in registers.
     #[inline(always)]
-    fn ticket_at_once(
-        &self,
-        head: &Head<'_>,
-        sealed::Warnings(warned): sealed::Warnings<'_>,
-    ) -> Option<Result<sealed::Opaque, NoKey>> {
+    fn ticket_at_once(&self, head: &Head<'_>, warned: &Warned) -> Option<Result<Ticket, NoKey>> {
         if self.tier_by.is_some() || self.key.ignores_forwarding() && warned.looks_for_forwarding() {
             return None;
         }
         let mut writer = KeyWriter::new(&self.hashes);
         let found = self.key.find_at_once(head, &mut writer)?;
         let key = writer.hashed();
-        Some(found.map(|()| sealed::Opaque(Ticket { key, tier: 0 })))
+        Some(found.map(|()| Ticket { key, tier: 0 }))
     }
 }
 
@@ -348,16 +334,8 @@ impl<K: Key> Limiter<ByKey<K>> {
     #[must_use]
     pub fn remaining(&self, key: impl FnOnce(&mut KeyWriter<'_>)) -> u64 {
         let ticket = self.ticket_of(key);
-        let standing = |lane: &Arc<Lane>| {
-            let meters = &lane.meters;
-            let at = meters.now();
-            meters.standing(ticket, at, crate::meters::Detail::Next)
-        };
-        self.lanes
-            .iter()
-            .map(|lane| standing(lane).remaining)
-            .min()
-            .unwrap_or(0)
+        let remaining = self.lanes.iter().map(|lane| lane.meters.remaining(ticket));
+        remaining.min().unwrap_or(0)
     }
 
     /// Forgets the debt of a key, as when support lifts a block; the closure as for [`remaining`](Self::remaining).
@@ -430,8 +408,7 @@ impl<T: Target> Limit for Limiter<T> {
         if !rules.are_plain() {
             return None;
         }
-        let found = self.target.ticket_at_once(head, sealed::Warnings(&rules.warned))?;
-        let sealed::Opaque(ticket) = found.ok()?;
+        let ticket = self.target.ticket_at_once(head, &rules.warned)?.ok()?;
         Some(Plain { lane, rules, ticket })
     }
 
@@ -448,10 +425,9 @@ impl<T: Target> Limit for Limiter<T> {
         if !rules.apply_to(head) {
             return;
         }
-        let warnings = || sealed::Warnings(&rules.warned);
-        let at_once = self.target.ticket_at_once(head, warnings());
-        let ticket = match at_once.unwrap_or_else(|| self.target.ticket(head, warnings())) {
-            Ok(sealed::Opaque(ticket)) => ticket,
+        let at_once = self.target.ticket_at_once(head, &rules.warned);
+        let ticket = match at_once.unwrap_or_else(|| self.target.ticket(head, &rules.warned)) {
+            Ok(ticket) => ticket,
             Err(NoKey) => {
                 let action = rules.without_key();
                 rules.warned.of_no_key(action);

@@ -84,72 +84,60 @@ impl<L: Limit + ?Sized> fmt::Debug for LimitDebug<'_, L> {
     }
 }
 
-impl<L: Limit + ?Sized> Limit for Box<L> {
-    fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
-        (**self).ask(head, asked);
-    }
+macro_rules! pointers {
+    ($($(#[$doc:meta])* $pointer:ident),*) => {$(
+        $(#[$doc])*
+        impl<L: Limit + ?Sized> Limit for $pointer<L> {
+            fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
+                (**self).ask(head, asked);
+            }
 
-    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).describe(f)
-    }
+            fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                (**self).describe(f)
+            }
 
-    fn plain(&self, head: &Head<'_>) -> Option<Plain<'_>> {
-        (**self).plain(head)
-    }
+            fn plain(&self, head: &Head<'_>) -> Option<Plain<'_>> {
+                (**self).plain(head)
+            }
 
-    fn is_late(&self) -> bool {
-        (**self).is_late()
-    }
+            fn is_late(&self) -> bool {
+                (**self).is_late()
+            }
+        }
+    )*};
 }
 
-/// One limit in several layers or lists: they share its meters.
-impl<L: Limit + ?Sized> Limit for Arc<L> {
-    fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
-        (**self).ask(head, asked);
-    }
+pointers!(
+    Box,
+    /// One limit in several layers or lists: they share its meters.
+    Arc
+);
 
-    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).describe(f)
-    }
+macro_rules! lists {
+    ($($(#[$doc:meta])* $list:ident),*) => {$(
+        $(#[$doc])*
+        impl<L: Limit> Limit for $list<L> {
+            fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
+                self.iter().for_each(|limit| limit.ask(head, asked));
+            }
 
-    fn plain(&self, head: &Head<'_>) -> Option<Plain<'_>> {
-        (**self).plain(head)
-    }
+            fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_list().entries(self.iter().map(LimitDebug)).finish()
+            }
 
-    fn is_late(&self) -> bool {
-        (**self).is_late()
-    }
+            fn is_late(&self) -> bool {
+                self.iter().any(Limit::is_late)
+            }
+        }
+    )*};
 }
 
-/// No limit, or the limit that is there.
-impl<L: Limit> Limit for Option<L> {
-    fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
-        self.iter().for_each(|limit| limit.ask(head, asked));
-    }
-
-    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter().map(LimitDebug)).finish()
-    }
-
-    fn is_late(&self) -> bool {
-        self.iter().any(Limit::is_late)
-    }
-}
-
-/// All of them, or none.
-impl<L: Limit> Limit for Vec<L> {
-    fn ask<'a>(&'a self, head: &Head<'_>, asked: &mut Asked<'a>) {
-        self.iter().for_each(|limit| limit.ask(head, asked));
-    }
-
-    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter().map(LimitDebug)).finish()
-    }
-
-    fn is_late(&self) -> bool {
-        self.iter().any(Limit::is_late)
-    }
-}
+lists!(
+    /// No limit, or the limit that is there.
+    Option,
+    /// All of them, or none.
+    Vec
+);
 
 macro_rules! tuples {
     ($($limit:ident $index:tt),*) => {

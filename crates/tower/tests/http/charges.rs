@@ -35,6 +35,18 @@ fn r17_request_cost_follows_the_request() {
     }
 }
 
+/// Of two limits that deny, only the one that never admits the request decides between 413 and 429.
+#[test]
+fn r17_byte_limit_that_admits_later_is_no_413() {
+    let bytes = shared("1000/min").unit("content-bytes").cost(content_length);
+    let cells = shared("10/min").cost(|head| if head.method() == Method::POST { 11 } else { 1 });
+    let layer = RateLimitLayer::new((bytes, cells));
+    assert_eq!(status(&layer, with("content-length", "600")), 200);
+    let mut post = with("content-length", "600");
+    *post.method_mut() = Method::POST;
+    assert_eq!(status(&layer, post), 429);
+}
+
 /// The charge that the handler of an admitted request finds.
 fn charge_of<L: Limit>(layer: &RateLimitLayer<L>) -> Charge {
     let kept: Arc<Mutex<Option<Charge>>> = Arc::default();
@@ -214,6 +226,17 @@ fn trials_deny_nothing_and_count_admitted_messages() {
     charge.check(2).unwrap_err();
     assert_eq!((charge.remaining(), trial.status().remaining()), (1, 0));
     assert!(charge.of_policy("trial").check(1).is_ok());
+}
+
+#[test]
+fn messages_count_by_all_quotas_of_a_trial() {
+    let (hour, day) = (meter("9/h", &still()), meter("3/d", &still()));
+    let trial = Shared::dual_of(hour.clone(), day.clone()).unwrap().late().dry_run();
+    let charge = charge_of(&RateLimitLayer::new(trial));
+    for _ in 0..3 {
+        charge.check(1).unwrap();
+    }
+    assert_eq!([hour, day].map(|meter| meter.status().remaining()), [6, 0]);
 }
 
 #[test]
