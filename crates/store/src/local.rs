@@ -302,6 +302,15 @@ impl<W> LocalLayer<W> {
         entry.remember(known.clone(), generation);
     }
 
+    /// Returns the reply by which `n` cells of a subject do not conform at `now`, if one is remembered.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn remembered(&self, subject: &str, n: u32, now: Instant) -> Option<Known> {
+        let mut locked = self.lock(subject);
+        let entry = locked.get()?;
+        entry.touched = now;
+        entry.denies(&self.settings, n, now)
+    }
+
     /// Returns the generation of a subject, for [`learn`](Self::learn).
     pub(crate) fn generation(&self, subject: &str) -> u64 {
         let mut locked = self.lock(subject);

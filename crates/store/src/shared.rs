@@ -205,6 +205,31 @@ impl<S: AsyncStore> SharedMeter<S> {
         Ok(Terms::replied(known, n, cells))
     }
 
+    /// Decides like [`check_n`](Self::check_n) and counts nothing in the store: for work whose result decides the [charge](Self::charge).
+    ///
+    /// Unlike [`peek_n`](Self::peek_n), a remembered denial answers without a call. If the store gives no decision,
+    /// [`OnFailure`](crate::OnFailure) answers as for a check; `Local` then counts the cells in its meter, because no charge follows there.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub async fn precheck_n(&self, subject: &str, n: u32) -> Result<Verdict, StoreError> {
+        let subject = &*stored(subject);
+        let inner = &self.inner;
+        let verdict = if let Some(verdict) = inner.terms.by_quota(n) {
+            verdict
+        } else if let Some(known) = inner.local.remembered(subject, n, now()) {
+            Terms::decided(n, Decided::Denied(known, Via::RememberedDenial), now())
+        } else {
+            let generation = inner.local.generation(subject);
+            match inner.ask_and_learn(subject, Verb::Peek, n.into(), generation).await {
+                Ok((known, cells)) => Terms::replied(known, n, cells),
+                Err(error) => inner.policy.answer(subject, n, error, now())?,
+            }
+        };
+        Ok(inner.policy.reported(verdict))
+    }
+
     /// Counts `n` cells of `subject` whose number is known only afterwards, into debt if necessary. Returns the number of recorded cells, which is less
     /// than `n` only at the largest level (142 years).
     ///

@@ -56,7 +56,7 @@ struct LateLimit {
 impl Charge {
     /// Returns the charge of a request's late limits, if there are any.
     #[inline]
-    fn of(asks: &[LaneAsk<'_>]) -> Option<Self> {
+    pub(crate) fn of(asks: &[LaneAsk<'_>]) -> Option<Self> {
         asks.iter().any(|ask| ask.rules.late).then(|| Self::new(asks))
     }
 
@@ -239,7 +239,7 @@ impl fmt::Debug for Charge {
 /// A message or another part of a request does not conform now; see [`Charge::check`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChargeDenied {
-    wait: Option<Duration>,
+    pub(crate) wait: Option<Duration>,
 }
 
 impl ChargeDenied {

@@ -217,6 +217,10 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
         &self.limits
     }
 
+    pub(crate) const fn shared_limits(&self) -> &Arc<L> {
+        &self.limits
+    }
+
     #[inline]
     pub(crate) const fn settings(&self) -> &LayerSettings {
         &self.settings

@@ -146,7 +146,7 @@ pub use metrics::Metrics;
 pub use observe::{Observe, PolicyDecision};
 #[cfg(feature = "queue")]
 pub use queue::{QueueLayer, Queued};
-pub use remote::{Answer, Distributed, OnStoreFailure, RemoteMeter, StoreFailed};
+pub use remote::{Answer, Distributed, OnStoreFailure, RemoteCharge, RemoteChargeError, RemoteMeter, StoreFailed};
 pub use respond::{BoxRespond, Empty, Grpc, Problem, Refusal, Respond, RespondFn, Text, respond_fn};
 pub use service::{RateLimit, ResponseFuture};
 

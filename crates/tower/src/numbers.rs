@@ -1,5 +1,6 @@
 //! The integers of the header fields, as pure functions of a quota and of how its meter stands.
 
+use crate::meters::Standing;
 use ratelimit_meter::Quota;
 
 /// The largest Integer of a structured field (RFC 9651, section 3.3.1).
@@ -57,6 +58,27 @@ impl FieldNumbers {
                 let tick_ns = tick.as_nanos();
                 nanos(unit.ceil().div_ceil(tick_ns) * tick_ns)
             }),
+        }
+    }
+
+    /// Returns the standing after `cells` more are counted, which conformed. No time is too short. With ticks, the time until
+    /// idle may be two ticks too long.
+    ///
+    /// The next cell conforms after T at the latest, because the debt is at most the burst.
+    pub(crate) fn charged(&self, standing: Standing, cells: u64) -> Standing {
+        let remaining = standing.remaining.saturating_sub(cells);
+        let drains_ns = self.unit.times(cells).saturating_add(self.ticks_ns);
+        let until_rest_ns = standing.until_rest_ns.saturating_add(drains_ns);
+        let all_but_one_ns = self.unit.times(self.burst.saturating_sub(1));
+        let longest_ns = self.unit.times(1).max(self.ticks_ns);
+        let until_next_ns = match remaining {
+            0 => until_rest_ns.saturating_sub(all_but_one_ns).min(longest_ns),
+            _ => 0,
+        };
+        Standing {
+            remaining,
+            until_next_ns,
+            until_rest_ns,
         }
     }
 
@@ -120,4 +142,56 @@ fn capped(n: u128) -> u64 {
 
 fn gcd(a: u128, b: u128) -> u128 {
     if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ratelimit_meter::clock::ManualClock;
+    use ratelimit_meter::{GCRA, Status};
+    use std::time::Duration;
+
+    fn standing(status: &Status) -> Standing {
+        Standing {
+            remaining: status.remaining().into(),
+            until_next_ns: nanos(status.until_next().as_nanos()),
+            until_rest_ns: nanos(status.until_rest().as_nanos()),
+        }
+    }
+
+    /// The numbers of a charge are those of a meter that has counted it, and no wait is shorter.
+    #[test]
+    fn charged_standing_equals_that_of_a_meter() {
+        let quotas = [
+            "2/h",
+            "7/3ns",
+            "100/min burst 20",
+            "400000/min weight 7",
+            "1/6s",
+            "10/s every 1s",
+        ];
+        for text in quotas {
+            let quota: Quota = text.parse().unwrap();
+            let (numbers, clock) = (FieldNumbers::of(quota), ManualClock::new());
+            for taken in 0..numbers.burst.min(30) {
+                let meter = GCRA::from_quota(quota).unwrap().with_clock(clock.clone());
+                meter.check_n(u32::try_from(taken).unwrap()).unwrap();
+                clock.advance(Duration::from_nanos(1)).unwrap();
+                let before = standing(&meter.status());
+                let cells = before.remaining.min(5);
+                let charged = numbers.charged(before, cells);
+                meter.check_n(u32::try_from(cells).unwrap()).unwrap();
+                let expected = standing(&meter.status());
+                assert_eq!(charged.remaining, expected.remaining, "{text}, {taken}");
+                let longer_ns = (charged.until_rest_ns + 2).checked_sub(expected.until_rest_ns);
+                assert!(
+                    longer_ns.is_some_and(|ns| ns <= 2 * numbers.ticks_ns + 4),
+                    "{text}, {taken}"
+                );
+                if expected.remaining == 0 {
+                    assert!(charged.until_next_ns >= expected.until_next_ns, "{text}, {taken}");
+                }
+            }
+        }
+    }
 }

@@ -26,7 +26,8 @@ async fn silent_store_is_an_error_at_the_deadline() {
     assert_eq!(meter.check_n("a", 2).await.unwrap_err(), StoreError::TimedOut);
     assert_eq!(meter.peek("a").await.unwrap_err(), StoreError::TimedOut);
     assert_eq!(meter.charge("a", 1).await.unwrap_err(), StoreError::TimedOut);
-    assert_eq!(begin.elapsed(), 200 * MS);
+    assert_eq!(meter.precheck_n("a", 1).await.unwrap_err(), StoreError::TimedOut);
+    assert_eq!(begin.elapsed(), 250 * MS);
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,6 +60,25 @@ async fn each_answer_names_its_source() {
             down(),
             "what changes state is never answered for the store"
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn precheck_is_answered_as_a_check() {
+    let share = KeyedMeter::<str>::with_capacity("2/h".parse::<Quota>().unwrap(), 100).unwrap();
+    let table = [
+        (OnFailure::Allow, [true, true, true]),
+        (OnFailure::Deny, [false, false, false]),
+        (OnFailure::Local(share), [true, true, false]),
+    ];
+    for (on_failure, answers) in table {
+        let builder = api().on_failure(on_failure.clone());
+        let meter = builder.build(Probe::with(Network::Fail(down()))).unwrap();
+        for admitted in answers {
+            let verdict = meter.precheck_n("a", 1).await.unwrap();
+            assert_eq!(verdict.via(), &Via::Failure(down()), "{on_failure:?}");
+            assert_eq!(verdict.is_admitted(), admitted, "{on_failure:?}");
+        }
     }
 }
 

@@ -31,6 +31,41 @@ async fn denied_key_costs_one_call_per_wait() {
     assert!(calls <= 2 * admitted + 2, "{calls} calls for {admitted} admissions");
 }
 
+#[tokio::test(start_paused = true)]
+async fn precheck_counts_nothing_and_remembers_denials() {
+    let probe = Probe::new();
+    let process = || {
+        SharedMeter::builder("api", "2/h".parse().unwrap())
+            .build(probe.clone())
+            .unwrap()
+    };
+    let (meter, other) = (process(), process());
+    for _ in 0..3 {
+        let verdict = meter.precheck_n("a", 2).await.unwrap();
+        assert_eq!((verdict.is_admitted(), verdict.via()), (true, &Via::Store));
+        assert_eq!(verdict.status().unwrap().remaining(), 2);
+    }
+    assert_eq!(probe.take_calls(), [(Verb::Peek, 2); 3]);
+    assert_eq!(meter.precheck_n("a", 0).await.unwrap().via(), &Via::Quota);
+    assert!(!meter.precheck_n("a", 3).await.unwrap().is_admitted());
+    assert!(probe.take_calls().is_empty());
+    assert!(other.check_n("a", 2).await.unwrap().is_admitted());
+    probe.take_calls();
+    let denied = [
+        meter.precheck_n("a", 1).await.unwrap(),
+        meter.precheck_n("a", 1).await.unwrap(),
+    ];
+    assert!(denied.iter().all(|verdict| !verdict.is_admitted()));
+    assert_eq!(
+        [denied[0].via(), denied[1].via()],
+        [&Via::Store, &Via::RememberedDenial]
+    );
+    assert_eq!(denied[1].status().unwrap().remaining(), 0);
+    assert_eq!(probe.take_calls(), [(Verb::Peek, 1)]);
+    advance(1001 * MS).await;
+    assert_eq!(meter.precheck_n("a", 1).await.unwrap().via(), &Via::Store);
+}
+
 /// The store decides at 20 ms, and its reply arrives at 40 ms. The next cell conforms at 120 ms, by the store's clock.
 #[tokio::test(start_paused = true)]
 async fn wait_counts_from_the_sending_of_the_call() {

@@ -13,7 +13,7 @@ use ratelimit_meter::{Meter, Quota};
 use std::sync::Arc;
 
 /// The name of the quota that a limit is made of.
-pub(super) const BASE_TIER: &str = "default";
+pub(crate) const BASE_TIER: &str = "default";
 
 /// Meters of one kind of quota, and its policy for each tier.
 pub(crate) struct Lane {
@@ -180,7 +180,7 @@ impl Warned {
         }
     }
 
-    pub(super) fn of_tier(&self, name: &impl fmt::Debug) {
+    pub(crate) fn of_tier(&self, name: &impl fmt::Debug) {
         if first(&self.tier) {
             crate::warning!("tier_by returned {name:?}, which is no tier of the limit: its first quota is used");
         }

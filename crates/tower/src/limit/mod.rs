@@ -11,7 +11,7 @@ pub use asked::{Asked, Reason};
 pub(crate) use asked::{Denial, LaneAsk, Plain};
 pub(crate) use builder::{outside, settings};
 pub use lane::OnNoKey;
-pub(crate) use lane::{After, HeadFn, Lane, Rules};
+pub(crate) use lane::{After, BASE_TIER, HeadFn, Lane, Rules};
 pub(crate) use limiter::KEYLESS;
 pub use limiter::{ByKey, Everyone, Limiter, PerKey, Shared, Target, TierName, content_length};
 

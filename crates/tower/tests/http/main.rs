@@ -18,6 +18,7 @@ mod properties;
 mod queue;
 mod real_clients;
 mod remote;
+mod remote_charges;
 mod servers;
 mod spoofing;
 mod surroundings;
