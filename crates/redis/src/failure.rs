@@ -41,16 +41,20 @@ pub(crate) fn failure(error: RedisError, asks: &[Ask<'_>]) -> ScriptFailure {
         },
         ErrorKind::AuthenticationFailed => StoreError::Refused(message),
         ErrorKind::Io if error.is_timeout() => StoreError::TimedOut,
-        // The standard library's text is the only mark of a name without an address.
-        ErrorKind::Io if error.is_connection_refusal() || message.contains("failed to lookup address") => {
-            StoreError::Unreachable(message)
-        }
+        ErrorKind::Io if error.is_connection_refusal() || has_no_address(&message) => StoreError::Unreachable(message),
         ErrorKind::Io | ErrorKind::Parse => StoreError::Disconnected(message),
         ErrorKind::UnexpectedReturnType => StoreError::Protocol(message),
         ErrorKind::Client => StoreError::Unreachable(error.detail().unwrap_or(&message).to_owned()),
         _ => StoreError::Unreachable(message),
     };
     ScriptFailure::Final(final_error)
+}
+
+/// Returns whether the host of a URL has no address. The message is the only mark: the standard library's text, or a number of Windows.
+fn has_no_address(message: &str) -> bool {
+    ["failed to lookup address", "(os error 11001)"]
+        .iter()
+        .any(|mark| message.contains(mark))
 }
 
 /// Returns the key that an error names, otherwise the key of the first ask.

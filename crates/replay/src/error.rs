@@ -415,6 +415,9 @@ pub enum Error {
 /// The number of the error of a process with too many open files, on Linux, macOS and the BSDs. `io::ErrorKind` has no name for it.
 const TOO_MANY_OPEN: i32 = 24;
 
+/// The advice for an input that is a folder.
+const FOLDER: &str = ": name its files, as in FOLDER/*.log";
+
 /// Returns the advice for an input that cannot be opened or read.
 fn advice_for(path: &str, source: &io::Error) -> &'static str {
     match source.kind() {
@@ -423,7 +426,9 @@ fn advice_for(path: &str, source: &io::Error) -> &'static str {
             ": put a limit of several words in quotes, as in --limit \"10/s burst 20\""
         }
         io::ErrorKind::NotFound => ": name a file, or - for standard input",
-        io::ErrorKind::IsADirectory => ": name its files, as in FOLDER/*.log",
+        io::ErrorKind::IsADirectory => FOLDER,
+        // Windows opens no folder.
+        io::ErrorKind::PermissionDenied if cfg!(windows) && Path::new(path).is_dir() => FOLDER,
         io::ErrorKind::PermissionDenied => ": read it with the rights for it, as in sudo cat FILE | meter-replay ... -",
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
             ": copy it again, or unpack its readable part to a pipe, and name -"

@@ -73,6 +73,7 @@ fn lines(second: u32, count: usize) -> String {
 }
 
 #[test]
+#[cfg_attr(windows, ignore = "it sends a signal")]
 fn followed_file_shows_a_live_table_and_report() {
     let path = file("growing.log", lines(1, 3));
     let denied = file("growing.csv", "");

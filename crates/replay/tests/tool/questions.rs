@@ -78,11 +78,18 @@ fn rows_that_match_no_key_are_noted() {
     let notices = |options: &[&str]| {
         let told = report(&[&["--limits", &limits, "--format", "json", &log], options].concat());
         let json: serde_json::Value = serde_json::from_str(&told).expect("JSON");
-        json["notices"].to_string()
+        let notices = json["notices"].as_array().expect("an array").iter();
+        notices
+            .map(|notice| notice.as_str().expect("a text").to_owned())
+            .collect::<Vec<_>>()
     };
     let noted = format!("2 of the keys in {limits} came in no request");
-    assert!(notices(&[]).contains(&format!("{noted}, such as `192.0.2.0/24`\"")));
-    assert!(notices(&["--anonymise"]).contains(&format!("{noted}\"")));
+    assert!(
+        notices(&[])
+            .iter()
+            .any(|notice| notice.ends_with(&format!("{noted}, such as `192.0.2.0/24`")))
+    );
+    assert!(notices(&["--anonymise"]).iter().any(|notice| notice.ends_with(&noted)));
 }
 
 #[test]
@@ -204,8 +211,10 @@ fn every_output_has_headline_and_command_line() {
         &log,
     ];
     let table = report(&arguments);
+    // The paths of Windows have a character that is quoted.
+    let quote = if cfg!(windows) { "'" } else { "" };
     let command = format!(
-        "meter-replay --limit 10/s --max-bad 50 --chart {chart} --report {page} '{}'",
+        "meter-replay --limit 10/s --max-bad 50 --chart {quote}{chart}{quote} --report {quote}{page}{quote} '{}'",
         log.replace('\'', "'\\''")
     );
     assert!(table.contains(&command), "{table}");
