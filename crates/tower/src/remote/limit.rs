@@ -139,8 +139,8 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
     /// request that is admitted by [`OnStoreFailure::Open`] is charged, too, because the store may answer by then. A request that
     /// [`OnStoreFailure::Local`] decides is charged by that limit alone.
     ///
-    /// A request whose future is dropped before its response is charged by a task of the tokio runtime (features `store` and `queue`); without these
-    /// features or outside of a runtime, it is not charged.
+    /// A request whose future is dropped before its response is charged by a task of the tokio runtime, with the features `store` or `queue`. Without
+    /// them, or outside of a runtime, it is not charged.
     ///
     /// The [`RemoteMeter`] needs [`peek`](RemoteMeter::peek) and [`charge`](RemoteMeter::charge). `SharedMeter` has both.
     ///
@@ -277,7 +277,7 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
         self.in_time(self.tier_for(ask).meter.refund(&ask.key, cells)).await
     }
 
-    /// Returns `true` if the response, or its absence, may change what is counted.
+    /// Returns `true` if the response, or its absence, may change the count in the store.
     pub(super) fn counts_after(&self) -> bool {
         self.rules.after.is_some() || self.rules.refund_cancelled
     }

@@ -11,8 +11,8 @@ use ratelimit_meter_tower::{
     Answer, Asked, BearerKey, BoxLimit, ByKey, Charge, ChargeDenied, ClientError, ClientIp, Distributed, Empty,
     Everyone, ExtensionKey, Fields, Grpc, Head, HeaderKey, InvalidLimit, InvalidNet, Key, KeyWriter, Limit, Limiter,
     MatchedPath, MethodKey, Metrics, Net, NoKey, Observe, OnNoKey, OnStoreFailure, Once, PaceLayer, PeerIp, PerKey,
-    PerOrigin, PolicyDecision, PoliteLayer, Problem, QueueLayer, RateLimitLayer, Reason, RemoteMeter, Reset,
-    ResponseHead, Shared, StoreFailed, Text, TierName, key_fn, respond_fn,
+    PerOrigin, PolicyDecision, PoliteLayer, Problem, QueueLayer, RateLimitLayer, Reason, RemoteCharge,
+    RemoteChargeError, RemoteMeter, Reset, ResponseHead, Shared, StoreFailed, Text, TierName, key_fn, respond_fn,
 };
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -152,6 +152,20 @@ fn debug_of_a_distributed_limit_has_its_quota() {
     assert_line(&layer, "RateLimitLayer { limits: Distributed {");
     assert_line(&Answer::denied(Duration::from_secs(1)), "Answer { ");
     assert_line(&StoreFailed, "StoreFailed");
+}
+
+#[test]
+fn debug_of_a_remote_charge_has_its_policies() {
+    let limit = Distributed::new(PeerIp::new(), quota("10/h burst 5"), Away).named("api");
+    let mut service = RateLimitLayer::remote(limit.late()).layer(service_fn(|request: Request<()>| {
+        let charge: &RemoteCharge = request.extensions().get().expect("a charge");
+        assert_line(charge, "[\"api\"]");
+        ready(Ok::<_, Infallible>(Response::<Body>::default()))
+    }));
+    let mut answer = service.call(from("192.0.2.1"));
+    let mut cx = core::task::Context::from_waker(core::task::Waker::noop());
+    assert!(answer.as_mut().poll(&mut cx).is_ready());
+    assert_line(&RemoteChargeError::Failed(StoreFailed), "Failed(StoreFailed)");
 }
 
 /// Collects the Debug output of events.

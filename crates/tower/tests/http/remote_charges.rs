@@ -239,7 +239,7 @@ async fn r29_failed_peek_follows_the_configuration() {
 
 /// The setting of the meter itself applies before that of the layer.
 #[tokio::test(start_paused = true)]
-async fn r29_peek_of_a_shared_meter_keeps_its_failure_policy() {
+async fn r29_shared_meter_answers_for_its_store() {
     struct Gone;
     impl ratelimit_meter_store::AsyncStore for Gone {
         async fn decide(
@@ -271,7 +271,7 @@ async fn leave(layer: &RateLimitLayer<Distributed<HeaderKey, Log>>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r18_leaving_early_is_no_way_around_a_store() {
+async fn r18_leaving_early_is_charged_in_the_store() {
     let log = Log::new(Answer::admitted());
     let limit = || by_user("9/h", log.clone()).cost(|_| 2);
     let table: [(_, &[&str]); 5] = [
@@ -367,7 +367,7 @@ impl Service<Request<()>> for Handler {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r17_tokens_known_later_are_charged_on_all_machines() {
+async fn r17_machines_charge_tokens_known_later() {
     let store = still_store();
     let machines = [(); 2].map(|()| {
         let limit = by_user("1000/h", meter(&store, "1000/h")).named("tokens").cost(|_| 0);
@@ -421,7 +421,7 @@ async fn messages_are_decided_by_every_late_store() {
 
 /// A handler need not know whether the limit applies, or the store decided.
 #[tokio::test(start_paused = true)]
-async fn r29_handlers_of_late_store_limits_find_a_charge() {
+async fn r29_handlers_find_a_charge_without_store() {
     let log = Log::new(Answer::admitted());
     let late = |log: &Log| by_user("9/h", log.clone()).late();
     let exempt = RateLimitLayer::remote(late(&log)).skip_if(|_| true);
@@ -452,7 +452,7 @@ async fn r29_handlers_of_late_store_limits_find_a_charge() {
 
 /// The handler of a request that the local limit decided finds both charges; those of outer layers stay.
 #[tokio::test(start_paused = true)]
-async fn r16_local_and_remote_charges_stand_side_by_side() {
+async fn r16_local_charge_stands_beside_remote_one() {
     let outer = RateLimitLayer::new(Shared::new(quota("9/h")).unwrap().named("outer").late());
     let share = Shared::new(quota("3/h")).unwrap().named("share").late().boxed();
     let limit = by_user("9/h", Log::default())
@@ -482,7 +482,7 @@ impl Observe for Tiers {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r13_plans_have_quotas_of_their_own_in_a_store() {
+async fn r13_plans_have_own_quotas_in_store() {
     #[derive(Clone)]
     struct Plan(&'static str);
     let store = still_store();
