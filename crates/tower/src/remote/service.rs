@@ -226,11 +226,10 @@ where
             let unsettled = Unsettled::new(Arc::clone(layer.shared_limits()), ask, is_counted);
             let mut result = inner.call(request).await;
             if let Some(settlement) = unsettled.by_result(&result) {
-                if settlement.carry_out(limit).await {
-                    let ask = settlement.ask();
-                    let numbers = limit.tier_for(ask).policy.numbers();
+                if let Some(ask) = settlement.start(Arc::clone(layer.shared_limits())).await {
+                    let numbers = limit.tier_for(&ask).policy.numbers();
                     let charged = standing.map(|standing| numbers.charged(standing, ask.cost));
-                    then = layer.announced(ask, charged, None);
+                    then = layer.announced(&ask, charged, None);
                 }
             }
             then.finish(&mut result);

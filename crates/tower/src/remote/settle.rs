@@ -5,6 +5,7 @@ use super::meter::RemoteMeter;
 use crate::head::ResponseHead;
 use crate::key::Key;
 use crate::limit::After;
+use core::future::Future;
 use http::Response;
 use std::sync::Arc;
 
@@ -64,23 +65,47 @@ impl<K: Key + 'static, M: RemoteMeter> Unsettled<K, M> {
 }
 
 impl Settlement {
-    /// Changes the store, until the deadline. Returns `true` if the cost was charged.
-    pub(super) async fn carry_out<K: Key, M: RemoteMeter>(&self, limit: &Distributed<K, M>) -> bool {
-        let ask = &self.ask;
+    /// Changes the store, until the deadline. Returns the request's ask if its cost was charged.
+    async fn carry_out<K: Key, M: RemoteMeter>(self, limit: Arc<Distributed<K, M>>) -> Option<StoreAsk> {
+        let ask = self.ask;
         match self.change {
-            Change::Charge => limit.charge(ask, ask.cost).await.is_ok(),
+            Change::Charge => limit.charge(&ask, ask.cost).await.is_ok().then_some(ask),
             Change::Refund => {
                 // The store took a number of cells of 32 bits. If it fails now, they stay counted.
                 if let Ok(cells) = u32::try_from(ask.cost) {
-                    let _ = limit.refund(ask, cells).await;
+                    let _ = limit.refund(&ask, cells).await;
                 }
-                false
+                None
             }
         }
     }
 
-    pub(super) const fn ask(&self) -> &StoreAsk {
-        &self.ask
+    /// Starts to change the store by a task, which goes on if the returned future is dropped: a client that leaves must not undo a count. Outside of a
+    /// runtime the returned future makes the change.
+    #[cfg(any(feature = "queue", feature = "store"))]
+    pub(super) fn start<K: Key + 'static, M: RemoteMeter>(
+        self,
+        limit: Arc<Distributed<K, M>>,
+    ) -> impl Future<Output = Option<StoreAsk>> + Send {
+        let change = self.carry_out(limit);
+        let task = match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => Ok(runtime.spawn(change)),
+            Err(_) => Err(change),
+        };
+        async move {
+            match task {
+                Ok(task) => task.await.unwrap_or_default(),
+                Err(change) => change.await,
+            }
+        }
+    }
+
+    #[cfg(not(any(feature = "queue", feature = "store")))]
+    pub(super) fn start<K: Key + 'static, M: RemoteMeter>(
+        self,
+        limit: Arc<Distributed<K, M>>,
+    ) -> impl Future<Output = Option<StoreAsk>> + Send {
+        self.carry_out(limit)
     }
 }
 
@@ -88,18 +113,7 @@ impl Settlement {
 impl<K: Key + 'static, M: RemoteMeter> Drop for Unsettled<K, M> {
     fn drop(&mut self) {
         if let Some(settlement) = self.by_drop() {
-            in_background(Arc::clone(&self.limit), settlement);
+            drop(settlement.start(Arc::clone(&self.limit)));
         }
     }
 }
-
-/// Changes the store by a task, because a dropped future cannot wait. Without a runtime nothing is changed.
-#[cfg(any(feature = "queue", feature = "store"))]
-fn in_background<K: Key + 'static, M: RemoteMeter>(limit: Arc<Distributed<K, M>>, settlement: Settlement) {
-    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-        runtime.spawn(async move { settlement.carry_out(&limit).await });
-    }
-}
-
-#[cfg(not(any(feature = "queue", feature = "store")))]
-fn in_background<K, M>(_: Arc<Distributed<K, M>>, _: Settlement) {}

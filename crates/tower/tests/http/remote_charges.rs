@@ -300,6 +300,38 @@ async fn r18_leaving_early_is_charged_in_the_store() {
     }
 }
 
+/// Charges a while after it is called.
+struct Slow(Log);
+
+impl RemoteMeter for Slow {
+    async fn take(&self, key: &str, cells: u32) -> Result<Answer, StoreFailed> {
+        self.0.take(key, cells).await
+    }
+
+    async fn peek(&self, key: &str, cells: u32) -> Result<Answer, StoreFailed> {
+        self.0.peek(key, cells).await
+    }
+
+    async fn charge(&self, key: &str, cells: u64) -> Result<(), StoreFailed> {
+        yield_now().await;
+        self.0.charge(key, cells).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r18_leaving_during_the_charge_undoes_nothing() {
+    let log = Log::new(Answer::admitted());
+    let layer = RateLimitLayer::remote(by_user("9/h", Slow(log.clone())).charge_if(fails));
+    let mut call = Box::pin(layer.layer(service_fn(answers)).oneshot(log_in(401)));
+    assert!(poll!(&mut call).is_pending());
+    assert_eq!(log.take_calls(), ["peek 1"]);
+    drop(call);
+    for _ in 0..10 {
+        yield_now().await;
+    }
+    assert_eq!(log.take_calls(), ["charge 1"]);
+}
+
 #[test]
 fn dropped_request_without_a_runtime_charges_nothing() {
     let log = Log::new(Answer::admitted());
