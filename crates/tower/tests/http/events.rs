@@ -25,12 +25,25 @@ fn denials_are_events() {
 
 #[test]
 fn metrics_are_counted_by_policy_and_tier() {
-    use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+    use metrics::{Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
     use ratelimit_meter_tower::Metrics;
     use std::collections::BTreeMap;
 
     #[derive(Default)]
-    struct CounterMap(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+    struct Count(AtomicU64);
+
+    // The facade has this for `AtomicU64` on targets of 64 bits only.
+    impl CounterFn for Count {
+        fn increment(&self, by: u64) {
+            self.0.fetch_add(by, Ordering::Relaxed);
+        }
+        fn absolute(&self, to: u64) {
+            self.0.fetch_max(to, Ordering::Relaxed);
+        }
+    }
+
+    #[derive(Default)]
+    struct CounterMap(Mutex<BTreeMap<String, Arc<Count>>>);
 
     impl Recorder for CounterMap {
         fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
@@ -66,7 +79,7 @@ fn metrics_are_counted_by_policy_and_tier() {
     let counted = counters.0.lock().unwrap();
     let counted: Vec<_> = counted
         .iter()
-        .map(|(name, count)| (name.as_str(), count.load(Ordering::Relaxed)))
+        .map(|(name, count)| (name.as_str(), count.0.load(Ordering::Relaxed)))
         .collect();
     let expected = [
         ("ratelimit_admitted_total policy=ip tier=default", 3),
