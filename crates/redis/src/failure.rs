@@ -44,7 +44,9 @@ pub(crate) fn failure(error: RedisError, asks: &[Ask<'_>]) -> ScriptFailure {
         ErrorKind::Io if error.is_connection_refusal() || has_no_address(&message) => StoreError::Unreachable(message),
         ErrorKind::Io | ErrorKind::Parse => StoreError::Disconnected(message),
         ErrorKind::UnexpectedReturnType => StoreError::Protocol(message),
-        ErrorKind::Client => StoreError::Unreachable(error.detail().unwrap_or(&message).to_owned()),
+        ErrorKind::Client if message.starts_with(NOT_SENT) => {
+            StoreError::Unreachable(error.detail().unwrap_or_default().to_owned())
+        }
         _ => StoreError::Unreachable(message),
     };
     ScriptFailure::Final(final_error)
@@ -86,11 +88,14 @@ pub(crate) fn connecting(error: &RedisError) -> StoreError {
     }
 }
 
-/// Marks an error of connecting: no script was sent.
+/// The mark of an error of connecting.
+const NOT_SENT: &str = "no script was sent";
+
+/// Marks an error of connecting.
 #[cfg(feature = "tokio")]
 pub(crate) fn of_connecting(error: RedisError) -> RedisError {
     match connecting(&error) {
-        StoreError::Unreachable(text) => (ErrorKind::Client, "no connection", text).into(),
+        StoreError::Unreachable(text) => (ErrorKind::Client, NOT_SENT, text).into(),
         _ => error,
     }
 }

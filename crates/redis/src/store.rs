@@ -8,7 +8,7 @@ use core::fmt;
 use core::time::Duration;
 use ratelimit_meter_store::{Ask, AsyncStore, Micros, Reply, StoreError, Verb};
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, Cmd, RedisError, RedisResult, Value};
+use redis::{Arg, Client, Cmd, RedisError, RedisResult, Value};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -36,7 +36,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// A clone shares the connection. A call is sent again only after an answer by which no script ran: `NOSCRIPT`, `MOVED`, `TRYAGAIN`, `LOADING`,
 /// `BUSY` and others like these. It is never sent again after a timeout or a lost connection. If the server is a replica (`READONLY`), as after a
 /// failover, the connection is made again, once a second at most. So it is if callers left two calls without an answer that were sent a second or more
-/// apart, and nothing was answered in between. A connection is tried by `TIME` first if it is new, or was idle for 5 seconds, because the server may have
+/// apart, and nothing was answered in between. A connection is tried by `GET` first if it is new, or was idle for 5 seconds, because the server may have
 /// closed it. If that fails, the call is not sent.
 ///
 /// A decision takes 10 seconds at most, with all attempts, and is [`StoreError::TimedOut`] then.
@@ -260,7 +260,7 @@ struct Attempts<'a, C> {
 
 impl<C: ConnectionLike + Clone + Send + Sync> SendOnce for Attempts<'_, C> {
     async fn send(&self, cmd: &Cmd) -> RedisResult<Value> {
-        self.until_connected().await?;
+        self.until_connected(cmd).await?;
         self.send_now(cmd).await
     }
 
@@ -279,17 +279,26 @@ impl<C: ConnectionLike + Clone + Send + Sync> SendOnce for Attempts<'_, C> {
 }
 
 impl<C: ConnectionLike + Clone + Send + Sync> Attempts<'_, C> {
-    /// Sends a command that changes nothing, if the connection was [`IDLE`] or may not be there: its error is one of connecting.
-    async fn until_connected(&self) -> RedisResult<()> {
-        let (time, answered) = (redis::cmd("TIME"), || self.shared.current().answered);
-        if is_idle(answered()) {
+    /// Reads the first key of the script's call `cmd`, if the connection was [`IDLE`] or may not be there: its error is one of connecting. A proxy that
+    /// passes scripts passes `GET` too.
+    async fn until_connected(&self, cmd: &Cmd) -> RedisResult<()> {
+        let answered = || self.shared.current().answered;
+        let is_idle = is_idle(answered());
+        if answered().is_some() && !is_idle {
+            return Ok(());
+        }
+        let mut get = redis::cmd("GET");
+        if let Some(Arg::Simple(key)) = cmd.args_iter().nth(3) {
+            get.arg(key);
+        }
+        if is_idle {
             // If it fails, the client connects again.
-            let _ = self.send_now(&time).await;
+            let _ = self.send_now(&get).await;
         }
         if answered().is_some() {
             return Ok(());
         }
-        match self.send_now(&time).await {
+        match self.send_now(&get).await {
             Err(error) if answered().is_none() => Err(failure::of_connecting(error)),
             // A server that answers by an error is there. The script may have another answer.
             _ => Ok(()),
