@@ -57,6 +57,7 @@ impl Budget {
     }
 
     /// Spends as many of `n` cells as are left, and returns their number.
+    #[must_use = "it is the number of spent cells"]
     pub fn check_up_to(&self, n: u64) -> u64 {
         let left = self.left.get();
         let spent = n.min(left);

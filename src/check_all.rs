@@ -180,11 +180,10 @@ pub fn take_all(batches: &[(&dyn Checkable, u32)], statuses: &mut [Option<Status
         return take_all_by(batches, statuses, first.now_exactly(), || first.now_exactly());
     }
     let (now, lag_ns) = first.now();
-    let statuses = core::cell::RefCell::new(statuses);
     act_now(
         now,
         || first.now_exactly(),
-        |at| take_all_by(batches, &mut statuses.borrow_mut(), at, || first.now_exactly()),
+        |at| take_all_by(batches, statuses, at, || first.now_exactly()),
         |denied| {
             let soon = time::after(now, lag_ns);
             denied.earliest_possible().is_some_and(|earliest| earliest <= soon)

@@ -300,6 +300,7 @@ mod counters {
     use super::Observed;
     use crate::clock::{self, Clock, ClockSource};
     use crate::lease::LeasedMeter;
+    use core::panic::{RefUnwindSafe, UnwindSafe};
     use metrics::{Counter, Label, counter, gauge};
     use std::borrow::Cow;
 
@@ -316,6 +317,10 @@ mod counters {
         decisions: Counter,
         cells: Counter,
     }
+
+    /// No panic leaves a meter half observed: it is decided first, and then counted. Without these, the feature would take the traits away.
+    impl RefUnwindSafe for OutcomeCounters {}
+    impl UnwindSafe for OutcomeCounters {}
 
     impl Counters {
         pub(super) fn of(limit: Cow<'static, str>) -> Self {

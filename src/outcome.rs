@@ -400,6 +400,7 @@ impl Taken {
 
 /// The cells that [`Meter::check_up_to`](crate::Meter::check_up_to) admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "it has the number of admitted cells"]
 pub struct Admitted {
     cells: u32,
     next: Option<NonConformance>,

@@ -72,7 +72,7 @@ fn state() -> u8 {
             let found = if counter::find_trust() { COUNTER } else { SYSTEM };
             // A thread that was overtaken does not undo a later finding.
             let raced = STATE.compare_exchange(UNKNOWN, found, Ordering::Relaxed, Ordering::Relaxed);
-            raced.map_or_else(|state| state, |_| found)
+            raced.err().unwrap_or(found)
         }
         state => state,
     }

@@ -252,10 +252,10 @@ impl When {
 /// whether a denial at the clock's time is over within its lag. It returns false for denials that count, which must not be tried twice.
 // Always inlined: whether the first try is denied is known where it is called.
 #[inline(always)]
-pub(crate) fn act_now<P: Copy, T, D>(
+pub(crate) fn act_now<P, T, D>(
     now: P,
     exactly_now: impl FnOnce() -> P,
-    act: impl Fn(P) -> Result<T, D>,
+    mut act: impl FnMut(P) -> Result<T, D>,
     is_over_soon: impl FnOnce(&D) -> bool,
 ) -> Result<T, D> {
     match act(now) {
@@ -267,6 +267,6 @@ pub(crate) fn act_now<P: Copy, T, D>(
 // Out of line, so that the common case inlines.
 #[cold]
 #[inline(never)]
-fn act_again<P, T, D>(exactly_now: impl FnOnce() -> P, act: impl Fn(P) -> Result<T, D>) -> Result<T, D> {
+fn act_again<P, T, D>(exactly_now: impl FnOnce() -> P, act: impl FnOnce(P) -> Result<T, D>) -> Result<T, D> {
     act(exactly_now())
 }

@@ -89,7 +89,8 @@ impl Dual {
 }
 
 impl<A: MeterKind, B: MeterKind> Dual<A, B> {
-    /// Returns an idle pair of the limits of two meters. It shares nothing with the meters, whether or not they are idle.
+    /// Returns an idle pair of the limits of two meters. It shares nothing with the meters, whether or not they are idle. It reads the default clock,
+    /// whichever clocks the meters have; [`with_clock`](Self::with_clock) sets another.
     ///
     /// ```
     /// use ratelimit_meter::{Dual, Exponential, LeakyBucket};

@@ -152,20 +152,11 @@ impl<A: Algorithm, B: Algorithm> Pair<A, B> {
         ]
     }
 
-    /// Gives back the part of cells, counted when `taken` had drained, that certainly has not drained.
-    pub(super) fn cancel(&self, words: Words, drained: Volumes, n: Cells, taken: Volumes) -> Words {
-        let (first, second) = (&self.first.algorithm, &self.second.algorithm);
+    /// Gives back the part of `n` cells of each limit, counted when `taken` had drained, that certainly has not drained.
+    pub(super) fn cancel(&self, words: Words, drained: Volumes, n: u32, taken: Volumes) -> Words {
         [
-            if n[0] > 0 {
-                first.cancel(words[0], drained[0], n[0], taken[0])
-            } else {
-                words[0]
-            },
-            if n[1] > 0 {
-                second.cancel(words[1], drained[1], n[1], taken[1])
-            } else {
-                words[1]
-            },
+            self.first.algorithm.cancel(words[0], drained[0], n, taken[0]),
+            self.second.algorithm.cancel(words[1], drained[1], n, taken[1]),
         ]
     }
 

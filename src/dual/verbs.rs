@@ -446,7 +446,9 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Checked for Dual<A, B, C> {
     }
 
     fn give_back(&self, n: u32, taken: Instant, now: Instant) {
-        let [taken, now] = [taken, now].map(|at| self.pair.volumes(self.pair.time_line().position(at)));
-        self.replace(|words| self.pair.cancel(words, now, [n, n], taken));
+        if n > 0 {
+            let [taken, now] = [taken, now].map(|at| self.pair.volumes(self.pair.time_line().position(at)));
+            self.replace(|words| self.pair.cancel(words, now, n, taken));
+        }
     }
 }

@@ -214,7 +214,7 @@ fn nanos_of(unit: &str) -> Option<u64> {
     named.map(|(ns, _)| ns)
 }
 
-/// Reads a number that has at most a fraction, as a ratio in lowest terms.
+/// Reads a number that has at most a fraction, as a ratio.
 fn ratio(text: &str, span: Range<usize>) -> Result<(u128, u64), ParseQuotaError> {
     let number = &text[span.clone()];
     let (mut numerator, mut denominator, mut is_fraction) = (0_u128, 1_u64, false);
@@ -239,10 +239,7 @@ fn ratio(text: &str, span: Range<usize>) -> Result<(u128, u64), ParseQuotaError>
             _ => return Err(TextProblem::Number.at(span)),
         }
     }
-    let common = greatest_common_divisor(numerator, denominator.into());
-    // A divisor of the denominator, so both casts are exact.
-    let denominator = u64::try_from(u128::from(denominator) / common).unwrap_or(denominator);
-    Ok((numerator / common, denominator))
+    Ok((numerator, denominator))
 }
 
 /// Reads a number with a suffix, as a ratio in lowest terms.
@@ -260,6 +257,7 @@ fn decimal(text: &str, span: Range<usize>) -> Result<(u128, u64), ParseQuotaErro
     })?;
     let numerator = numerator.checked_mul(factor).ok_or(TextProblem::NumberRange.at(span))?;
     let common = greatest_common_divisor(numerator, denominator.into());
+    // The divisor divides the denominator, so the cast is exact.
     let denominator = u64::try_from(u128::from(denominator) / common).unwrap_or(denominator);
     Ok((numerator / common, denominator))
 }

@@ -18,15 +18,13 @@ pub use swappable::Swappable;
 
 #[cfg(feature = "keyed")]
 pub(crate) use atomic::PAUSES;
-#[cfg(feature = "dual")]
-pub(crate) use atomic::SharedWord;
 #[cfg(ratelimit_meter_spurious)]
 pub(crate) use atomic::Spurious;
-#[cfg(feature = "dual")]
-pub(crate) use atomic::Word;
 pub(crate) use atomic::pause;
 #[cfg(all(feature = "keyed", not(ratelimit_meter_loom)))]
 pub(crate) use atomic::shared::AtomicU64;
+#[cfg(feature = "dual")]
+pub(crate) use atomic::{SharedWord, Word};
 
 use crate::algorithm::Algorithm;
 use crate::clock::Clock;

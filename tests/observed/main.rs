@@ -8,6 +8,7 @@ use ratelimit_meter::{Decider, GCRA, KeyedMeter, LeasedMeter, MultiDecider, Quot
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -43,6 +44,12 @@ fn assert_counts(text: &str, admitted: [u32; 2], denied: [u32; 2]) {
             assert_eq!(series.get(name.as_str()), Some(&f64::from(count)), "{name} of {text}");
         }
     }
+}
+
+#[test]
+fn observed_meters_go_anywhere() {
+    const fn everywhere<T: Send + Sync + UnwindSafe + RefUnwindSafe>() {}
+    everywhere::<Observed<GCRA>>();
 }
 
 #[test]

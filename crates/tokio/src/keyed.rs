@@ -239,6 +239,7 @@ where
     }
 
     /// Takes as many of `n` cells of `key` as are there, and returns their number: zero if other callers wait for that key.
+    #[must_use = "it is the number of cells that were taken"]
     pub fn try_acquire_key_up_to<N: CellCount>(&self, key: &K, n: N) -> N {
         let count = n.count();
         let taken = self

@@ -245,6 +245,16 @@ pub enum DenialReason {
     Never,
 }
 
+impl DenialReason {
+    /// Returns the instant from which the cells conform, `at` or later.
+    fn until(self, at: Instant) -> Instant {
+        match self {
+            Self::Until(due) => due.max(at),
+            Self::Never => never(at),
+        }
+    }
+}
+
 impl From<NegativeMultiDecision> for DenialReason {
     fn from(denied: NegativeMultiDecision) -> Self {
         match denied {
@@ -422,26 +432,6 @@ fn narrow(n: u64) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-/// Returns the instant from which a decision conforms, `at` or later.
-fn earliest(decision: Result<(), DenialReason>, at: Instant) -> Instant {
-    match decision {
-        Ok(()) => at,
-        Err(DenialReason::Until(due)) => due.max(at),
-        Err(DenialReason::Never) => never(at),
-    }
-}
-
-/// Returns the instant from which `n` cells conform, `from` or later; `None` if they never do.
-fn due<M: Waitable>(meter: &M, n: u64, from: Instant) -> Option<Instant> {
-    let due = earliest(meter.look(narrow(n), from), from);
-    (due == from || reaches(meter, n, due)).then_some(due)
-}
-
-/// Returns whether the meter's time line is long enough. At its end, cells that do not conform never will.
-fn reaches<M: Waitable>(meter: &M, n: u64, due: Instant) -> bool {
-    meter.look(narrow(n), never(due)).is_ok()
-}
-
 impl<M: Waitable> Source for M {
     type Outcome = Result<(), InsufficientCapacity>;
     type Never = InsufficientCapacity;
@@ -456,7 +446,7 @@ impl<M: Waitable> Source for M {
 
     fn over(&self, n: u64, at: Instant) -> Result<(), InsufficientCapacity> {
         // The quota may have been raised since the cells were denied.
-        let is_after_the_end = self.at_once(n, at).is_ok() && !reaches(self, n, at);
+        let is_after_the_end = self.at_once(n, at).is_ok() && !self.reaches(n, at);
         Err(if is_after_the_end {
             InsufficientCapacity::after_the_end(n)
         } else {
@@ -490,12 +480,7 @@ impl<M: Waitable> Source for M {
     }
 
     fn take(&self, (): &mut (), n: u64, at: Instant, _: bool) -> Result<(), Instant> {
-        let decision = self.decide(narrow(n), at);
-        if decision.is_ok() {
-            Ok(())
-        } else {
-            Err(earliest(decision, at))
-        }
+        self.decide(narrow(n), at).map_err(|denied| denied.until(at))
     }
 
     fn take_up_to(&self, (): &mut (), n: u64, at: Instant, _: bool) -> u64 {
@@ -503,26 +488,28 @@ impl<M: Waitable> Source for M {
     }
 
     fn due(&self, (): &(), missing: u64, from: Instant) -> Option<Instant> {
-        due(self, missing, from)
+        let looked = self.look(narrow(missing), from);
+        let due = looked.map_or_else(|denied| denied.until(from), |()| from);
+        (due == from || self.reaches(missing, due)).then_some(due)
     }
 
     fn reaches(&self, missing: u64, due: Instant) -> bool {
-        reaches(self, missing, due)
+        // At the end of the time line, cells that do not conform never will.
+        self.look(narrow(missing), never(due)).is_ok()
     }
 
     fn recheck(&self, missing: u64, now: Instant) -> Option<Instant> {
         match self.look(narrow(missing), now) {
+            Ok(()) => Some(now),
             Err(DenialReason::Never) => None,
-            decision => Some(earliest(decision, now)),
+            Err(denied) => Some(denied.until(now)),
         }
     }
 
     fn serve(&self, (): &mut (), missing: u64, times: Times) -> Result<Part, Instant> {
         let from = times.floor.map_or(times.from, |floor| floor.max(times.from));
-        let decision = self.decide_within(narrow(missing), from, times.now);
-        if decision.is_err() {
-            return Err(earliest(decision, from));
-        }
+        self.decide_within(narrow(missing), from, times.now)
+            .map_err(|denied| denied.until(from))?;
         Ok(Part {
             cells: missing,
             at: from.max(times.due),
@@ -534,7 +521,7 @@ impl<M: Waitable> Source for M {
     }
 
     fn due_ahead(&self, ahead: &M::Fork, n: u64, from: Instant) -> Option<Instant> {
-        due(ahead, n, from)
+        ahead.due(&(), n, from)
     }
 
     fn take_ahead(&self, ahead: &mut M::Fork, n: u64, from: Instant, due: Instant) {

@@ -218,6 +218,7 @@ impl<S: Source> Waiting<S> {
     /// assert_eq!([limiter.try_acquire_up_to(5), limiter.try_acquire_up_to(5)], [5, 2]);
     /// # }
     /// ```
+    #[must_use = "it is the number of cells that were taken"]
     pub fn try_acquire_up_to<N: CellCount>(&self, n: N) -> N {
         N::from_count(self.queue.take_up_to(n.count()))
     }
