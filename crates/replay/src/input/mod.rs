@@ -3,6 +3,7 @@
 pub mod access_log;
 mod advice;
 pub mod capture;
+mod cells;
 mod columns;
 mod compression;
 mod day;
