@@ -497,3 +497,22 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unreadable_limits_have_advice() {
+        let advice = |kind: io::ErrorKind| {
+            let path = "plans.csv".to_owned();
+            let source = kind.into();
+            Error::ReadLimits { path, source }.to_string()
+        };
+        assert!(
+            advice(io::ErrorKind::PermissionDenied)
+                .ends_with("copy it to a file that you may read, as in sudo cat FILE > COPY")
+        );
+        assert!(advice(io::ErrorKind::NotFound).ends_with("name a file of KEY,LIMIT lines, in UTF-8"));
+    }
+}

@@ -342,6 +342,14 @@ fn headers_in_a_list_are_found_by_name() {
 }
 
 #[test]
+fn owner_of_a_bucket_may_be_short() {
+    // As stores that speak the protocol of S3 write it.
+    let line = "79a59df9 bucket [20/May/2024:00:00:18 +0000] 203.0.113.7 - 3E57427F3EXAMPLE REST.GET.OBJECT a.txt \"GET /bucket/a.txt HTTP/1.1\" 200 - 5 5 9 8 \"-\" \"curl\" -\n";
+    let log = file("s3.log", line.repeat(3));
+    assert!(report(&["--limit", "1/s", &log]).contains("Amazon S3 server access log"));
+}
+
+#[test]
 fn lines_in_a_column_are_read() {
     let entry = "203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"\"GET /a HTTP/1.1\"\" 200 5";
     let object = "{\"\"ts\"\":1716163218,\"\"remote_ip\"\":\"\"203.0.113.7\"\"}";
