@@ -4,7 +4,7 @@ use std::io::{self, Cursor, Read};
 
 use clap::ValueEnum as _;
 use meter_replay::by::By;
-use meter_replay::emit::{self, Software};
+use meter_replay::emit::{self, Networks, Software};
 use meter_replay::input::access_log::{self, LogLines};
 use meter_replay::input::{Collected, Options, Reader};
 use meter_replay::limit::RuleFile;
@@ -299,7 +299,10 @@ pub(crate) fn options(data: &[u8]) {
             // As it is written, it is read again.
             assert_eq!(rule.to_string().parse::<LimitRule>().ok(), Some(rule), "{line}");
             for target in Software::value_variants() {
-                assert!(emit::render(&limit, None, *target).is_ok(), "{line}");
+                assert!(
+                    emit::render(&limit, None, Networks { ipv4: 24, ipv6: 64 }, *target).is_ok(),
+                    "{line}"
+                );
             }
         }
         if let Ok(conditions) = Condition::parse_all(line) {

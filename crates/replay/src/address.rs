@@ -1,13 +1,15 @@
 //! Addresses as keys: all spellings of an address are one key, and so are all addresses of one IPv6 network.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Writes addresses as keys.
 #[derive(Debug, Clone)]
 pub(crate) struct Addresses {
     /// The number of bits of an IPv6 address that make a key.
     prefix: u8,
+    /// The same of an IPv4 address.
+    ipv4_prefix: u8,
     written: String,
     /// True if an IPv6 address was written as its network.
     has_networks: bool,
@@ -72,9 +74,25 @@ impl Addresses {
     pub(crate) fn new(prefix: u8) -> Self {
         Self {
             prefix,
+            ipv4_prefix: 32,
             written: String::new(),
             has_networks: false,
         }
+    }
+
+    /// Treats IPv4 addresses with the same first `prefix` bits as one key, too.
+    #[must_use]
+    pub(crate) fn with_ipv4(self, prefix: u8) -> Self {
+        Self {
+            ipv4_prefix: prefix,
+            ..self
+        }
+    }
+
+    /// Returns whether each IPv4 address is a key of its own.
+    #[inline]
+    pub(crate) fn keeps_ipv4(&self) -> bool {
+        self.ipv4_prefix >= 32
     }
 
     /// Returns the key of a client: its address without port, quotes or zone, or the network of an IPv6 address. A name is a key as it is written.
@@ -97,7 +115,7 @@ impl Addresses {
         }
     }
 
-    /// Returns the key of an address: `192.0.2.1`, `2001:db8::1`, or with a prefix below 128 `2001:db8::/64`.
+    /// Returns the key of an address: `192.0.2.1`, `2001:db8::1`, or its network if keys have fewer bits, such as `2001:db8::/64`.
     #[must_use]
     pub(crate) fn network(&mut self, address: IpAddr) -> &[u8] {
         self.written.clear();
@@ -109,6 +127,11 @@ impl Addresses {
                 let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0);
                 let network = Ipv6Addr::from_bits(address.to_bits() & mask);
                 write!(self.written, "{network}/{}", self.prefix)
+            }
+            IpAddr::V4(address) if self.ipv4_prefix < 32 => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.ipv4_prefix)).unwrap_or(0);
+                let network = Ipv4Addr::from_bits(address.to_bits() & mask);
+                write!(self.written, "{network}/{}", self.ipv4_prefix)
             }
             address => write!(self.written, "{address}"),
         };
@@ -140,6 +163,22 @@ mod tests {
         ];
         for (prefix, name, key) in table {
             let mut addresses = Addresses::new(prefix);
+            assert_eq!(addresses.key(name.as_bytes()), key.as_bytes(), "{name}/{prefix}");
+        }
+    }
+
+    #[test]
+    fn ipv4_addresses_of_one_network_are_one_key() {
+        for (prefix, name, key) in [
+            (24, "192.0.2.77", "192.0.2.0/24"),
+            (24, "[::ffff:192.0.2.77]:443", "192.0.2.0/24"),
+            (9, "10.200.3.4", "10.128.0.0/9"),
+            (0, "192.0.2.77", "0.0.0.0/0"),
+            (32, "192.0.2.77", "192.0.2.77"),
+            (24, "2001:db8:1:2::3", "2001:db8:1:2::/64"),
+            (24, "1716163201.5", "1716163201.5"),
+        ] {
+            let mut addresses = Addresses::new(64).with_ipv4(prefix);
             assert_eq!(addresses.key(name.as_bytes()), key.as_bytes(), "{name}/{prefix}");
         }
     }

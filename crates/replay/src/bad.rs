@@ -18,8 +18,8 @@ pub enum BadLine {
     /// Not a JSON object.
     #[error("not a JSON object")]
     NotJson,
-    /// A JSON object without the field that holds a line in the other objects.
-    #[error("no log line in this object")]
+    /// A JSON object or a row without the field that holds a line in other records.
+    #[error("no log line in this object or row")]
     NoMessage,
     /// None of the values has a label.
     #[error("no labelled value in this line")]

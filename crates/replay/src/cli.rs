@@ -12,6 +12,7 @@ use clap_complete::Shell;
 use crate::Error;
 use crate::by::By;
 use crate::demo;
+use crate::emit::Networks;
 use crate::input::{self, Options};
 use crate::limit::RuleFile;
 use crate::limit::{AlgorithmName, LimitSpec};
@@ -84,6 +85,12 @@ pub struct Cli {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=128), verbatim_doc_comment)]
     pub ipv6_prefix: Option<u8>,
 
+    /// IPv4 addresses that begin with the same N bits are one key, as 192.0.2.0/24
+    ///
+    /// If not given: 32, so that each address is a key.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32), verbatim_doc_comment)]
+    pub ipv4_prefix: Option<u8>,
+
     /// The column of stamps; if not given, one named time, timestamp or the like
     ///
     /// Of two columns, DATE+TIME. Stamps are Unix seconds, milliseconds, microseconds or nanoseconds by their
@@ -134,7 +141,7 @@ pub struct Cli {
     pub anonymise: bool,
 
     /// Replay made-up traffic instead of files, to see an example
-    #[arg(long, conflicts_with_all = ["files", "by", "key", "time", "cost", "order", "ipv6_prefix", "keys"])]
+    #[arg(long, conflicts_with_all = ["files", "by", "key", "time", "cost", "order", "ipv6_prefix", "ipv4_prefix", "keys"])]
     pub demo: bool,
 
     /// Print a completion script for a shell, and do nothing else
@@ -353,6 +360,15 @@ impl Cli {
         })
     }
 
+    /// Returns the networks whose addresses are one key, in any input but a capture.
+    #[must_use]
+    pub fn networks(&self) -> Networks {
+        Networks {
+            ipv4: self.ipv4_prefix.unwrap_or(32),
+            ipv6: self.ipv6_prefix.unwrap_or(64),
+        }
+    }
+
     /// Returns the options for reading the inputs.
     ///
     /// # Errors
@@ -362,8 +378,11 @@ impl Cli {
         let by = self.by.as_deref().map(By::parse);
         let key = self.key.clone().map(By::Column);
         let by = by.or(key);
-        if let (Some(by), Some(_)) = (by.as_ref().filter(|by| !by.may_be_address()), self.ipv6_prefix) {
-            return Err(Error::NoAddresses { by: by.clone() });
+        let no_address = by.as_ref().filter(|by| !by.may_be_address());
+        for (prefix, option) in [(self.ipv4_prefix, "--ipv4-prefix"), (self.ipv6_prefix, "--ipv6-prefix")] {
+            if let (Some(by), Some(_)) = (no_address, prefix) {
+                return Err(Error::NoAddresses { option, by: by.clone() });
+            }
         }
         let stamps = self.reading.stamps();
         Ok(Options {
@@ -377,6 +396,7 @@ impl Cli {
             path_depth: self.reading.path_depth,
             proxies: self.reading.trust.clone(),
             ipv6_prefix: self.ipv6_prefix,
+            ipv4_prefix: self.ipv4_prefix,
             most_keys: Some(self.keys),
             anonymise: self.anonymise,
             places: self.asking.denied.is_some(),

@@ -45,6 +45,25 @@ impl Software {
     }
 }
 
+/// The lengths of the networks whose addresses are one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Networks {
+    /// The number of bits of an IPv4 address that make a key.
+    pub ipv4: u8,
+    /// The number of bits of an IPv6 address that make a key.
+    pub ipv6: u8,
+}
+
+impl Networks {
+    /// Returns the networks that have more than one address, in words; `None` if there are none.
+    fn words(self) -> Option<String> {
+        let ipv4 = (self.ipv4 < 32).then(|| format!("IPv4 addresses of a /{}", self.ipv4));
+        let ipv6 = (self.ipv6 < 128).then(|| format!("IPv6 addresses of a /{}", self.ipv6));
+        let both: Vec<String> = ipv4.into_iter().chain(ipv6).collect();
+        (!both.is_empty()).then(|| both.join(" and the "))
+    }
+}
+
 /// Requests at a rate, all of one weight: a quota as proxies see it.
 #[derive(Debug, Clone, Copy)]
 struct Requests {
@@ -101,12 +120,12 @@ impl Page {
     }
 }
 
-/// Writes a limit for a target; `by` is the kind of the keys, `None` if unknown.
+/// Writes a limit for a target; `by` is the kind of the keys, `None` if unknown, and `networks` group the keys that are addresses.
 ///
 /// # Errors
 ///
 /// [`Error::NotEmitted`] for a file of limits, since it has many, and for a burst of nginx that no other software can have.
-pub fn render(limit: &LimitSpec, by: Option<&By>, target: Software) -> Result<String, Error> {
+pub fn render(limit: &LimitSpec, by: Option<&By>, networks: Networks, target: Software) -> Result<String, Error> {
     let (rule, algorithm) = (limit.rule(), limit.algorithm());
     let by = by.unwrap_or(&By::Ip);
     let mut page = Page {
@@ -126,10 +145,23 @@ pub fn render(limit: &LimitSpec, by: Option<&By>, target: Software) -> Result<St
             "The replayed limit is an exponential average: after a burst its cells come back more slowly than here.",
         );
     }
+    // HAProxy is written with these networks, and Envoy has one bucket for all addresses.
+    let has_each = matches!(target, Software::Nginx | Software::Traefik | Software::Rust)
+        && by.parts().iter().any(|part| matches!(part, By::Ip | By::Xff));
+    if let Some(words) = networks.words().filter(|_| has_each) {
+        page.note(format!(
+            "In the replay the {words} are one key. Here each address is a key: {}.",
+            match target {
+                Software::Traefik => "add `ipv6Subnet` to ipStrategy, if this version of Traefik has it",
+                Software::Rust => "cut an address to its network before it becomes a key",
+                _ => "limit a variable that holds the network instead",
+            }
+        ));
+    }
     match (target, &rule) {
         (Software::Nginx, LimitRule::Model(Model::Nginx(model))) => nginx::same(&mut page, *model, by),
         (Software::Nginx, _) => nginx::write(&mut page, &quotas, by),
-        (Software::Haproxy, _) => haproxy::write(&mut page, &quotas, by),
+        (Software::Haproxy, _) => haproxy::write(&mut page, &quotas, by, networks),
         (Software::Envoy, _) => proxies::envoy(&mut page, &quotas, by),
         (Software::Traefik, _) => proxies::traefik(&mut page, &quotas, by),
         (Software::Rust, _) => rust(&mut page, &quotas, algorithm, by),

@@ -134,7 +134,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The file of `--limits` cannot be opened or read.
-    #[error("--limits {path}: {source}: name a file of KEY,LIMIT lines, in UTF-8")]
+    #[error("--limits {path}: {source}: {}", advice_for_limits(.source))]
     ReadLimits {
         /// The file.
         path: String,
@@ -227,9 +227,11 @@ pub enum Error {
         /// The inputs.
         names: String,
     },
-    /// IPv6 networks are asked for, but the keys are not addresses.
-    #[error("--ipv6-prefix does not apply to --by {by}: say --by ip, host or a column of addresses")]
+    /// Networks are asked for, but the keys are not addresses.
+    #[error("{option} does not apply to --by {by}: say --by ip, host or a column of addresses")]
     NoAddresses {
+        /// The option.
+        option: &'static str,
         /// The key.
         by: By,
     },
@@ -365,7 +367,7 @@ pub enum Error {
     },
     /// There are more keys than allowed.
     #[error(
-        "met {} keys, and --keys allows {}: raise --keys, or group keys by a coarser --by or, for IPv6 addresses, by --ipv6-prefix",
+        "met {} keys, and --keys allows {}: raise --keys, or group keys by a coarser --by or, for addresses, by --ipv4-prefix and --ipv6-prefix",
         text::grouped(u64::from(*.most) + 1),
         text::grouped(.most)
     )]
@@ -407,6 +409,16 @@ pub enum Error {
         /// The file.
         path: String,
     },
+    /// The name of an output is that of another kind of file.
+    #[error("{option} writes {form}: name it like {better}, and convert that file, or open it in a browser")]
+    OtherForm {
+        /// The option.
+        option: &'static str,
+        /// The kind of file that it writes.
+        form: &'static str,
+        /// The same name with the usual ending.
+        better: String,
+    },
     /// The report cannot be written.
     #[error("writing the report: {0}")]
     Write(io::Error),
@@ -425,6 +437,14 @@ fn advice_for(path: &str, source: &io::Error) -> &'static str {
         io::ErrorKind::NotFound if matches!(path, "burst" | "every" | "weight") => {
             ": put a limit of several words in quotes, as in --limit \"10/s burst 20\""
         }
+        io::ErrorKind::NotFound
+            if path == "nodelay"
+                || path.starts_with("burst=")
+                || path.starts_with("delay=")
+                || path.starts_with("rate=") =>
+        {
+            ": put a limit of several words in quotes, as in --limit \"nginx:10r/s burst=20 nodelay\""
+        }
         io::ErrorKind::NotFound => ": name a file, or - for standard input",
         io::ErrorKind::IsADirectory => FOLDER,
         // Windows opens no folder.
@@ -437,6 +457,14 @@ fn advice_for(path: &str, source: &io::Error) -> &'static str {
             ": raise the limit with ulimit -n, or join the files: cat FILES | meter-replay ... -"
         }
         _ => "",
+    }
+}
+
+/// Returns the advice for a file of limits that cannot be opened or read.
+fn advice_for_limits(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => "copy it to a file that you may read, as in sudo cat FILE > COPY",
+        _ => "name a file of KEY,LIMIT lines, in UTF-8",
     }
 }
 
@@ -472,5 +500,24 @@ impl Error {
             path: path.display().to_string(),
             source,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unreadable_limits_have_advice() {
+        let advice = |kind: io::ErrorKind| {
+            let path = "plans.csv".to_owned();
+            let source = kind.into();
+            Error::ReadLimits { path, source }.to_string()
+        };
+        assert!(
+            advice(io::ErrorKind::PermissionDenied)
+                .ends_with("copy it to a file that you may read, as in sudo cat FILE > COPY")
+        );
+        assert!(advice(io::ErrorKind::NotFound).ends_with("name a file of KEY,LIMIT lines, in UTF-8"));
     }
 }

@@ -85,12 +85,13 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
         return Ok(Ended::Whole);
     }
     names_nothing_twice(cli)?;
+    names_no_other_form(cli)?;
     let limits = cli.limits()?;
     let chosen = cli.chosen(&limits)?;
     let emitted = |by: Option<&By>| {
         let target = cli.asking.emit;
         target
-            .map(|target| emit::render(&limits[chosen], by, target))
+            .map(|target| emit::render(&limits[chosen], by, cli.networks(), target))
             .transpose()
     };
     if cli.files.is_empty() && !cli.demo {
@@ -194,6 +195,7 @@ fn parameters(cli: &Cli, trace: &Trace) -> Parameters {
         time: cli.time.clone(),
         cost: cli.cost.clone().or(bytes),
         ipv6_prefix: cli.ipv6_prefix,
+        ipv4_prefix: cli.ipv4_prefix,
         most_keys: cli.keys,
         order: trace.order.name(),
         top: cli.top,
@@ -226,6 +228,28 @@ fn names_nothing_twice(cli: &Cli) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Checks that no output has the name of a picture or a document that it will not be.
+fn names_no_other_form(cli: &Cli) -> Result<(), Error> {
+    let chart = cli.chart.iter().map(|path| (path, "--chart", "SVG", "svg"));
+    let page = cli.report.iter().map(|path| (path, "--report", "HTML", "html"));
+    let is_other = |path: &Path| {
+        let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+        ending.is_some_and(|ending| {
+            ["png", "jpg", "jpeg", "gif", "webp", "pdf"]
+                .into_iter()
+                .any(|other| ending == other)
+        })
+    };
+    match chart.chain(page).find(|(path, ..)| is_other(path)) {
+        Some((path, option, form, ending)) => Err(Error::OtherForm {
+            option,
+            form,
+            better: path.with_extension(ending).display().to_string(),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Writes a text. Returns whether it can still be read, as it cannot if the reader of a pipe is gone.

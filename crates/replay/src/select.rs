@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use ipnet::IpNet;
-use memchr::memchr;
+use memchr::{memchr, memmem};
 
 use crate::by::By;
 use crate::{address, proxies};
@@ -51,6 +51,8 @@ impl Select {
 pub struct Condition {
     subject: By,
     is_negated: bool,
+    /// True if a path is compared as a whole.
+    is_exact: bool,
     values: Vec<WantedValue>,
 }
 
@@ -75,20 +77,21 @@ impl WantedValue {
 /// The reason why a text is not a condition.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{text}` is not a condition: expected NAME=VALUE, NAME!=VALUE or NAME=VALUE|VALUE, such as path=/api/, status=5xx or method=POST"
+    "`{text}` is not a condition: expected NAME=VALUE, NAME!=VALUE or NAME=VALUE|VALUE, such as path=/api/, status=5xx or method=POST, joined by ` and `"
 )]
 pub struct BadCondition {
     text: String,
 }
 
 impl Condition {
-    /// Parses conditions that are joined by ` and `.
+    /// Parses conditions that are joined by ` and ` or ` && `.
     ///
     /// # Errors
     ///
     /// [`BadCondition`] with the part that is not one.
     pub fn parse_all(text: &str) -> Result<Vec<Self>, BadCondition> {
-        text.split(" and ").map(str::parse).collect()
+        let parts = text.split(" and ").flat_map(|part| part.split(" && "));
+        parts.map(str::parse).collect()
     }
 
     /// Returns the part of a request that is compared.
@@ -103,8 +106,9 @@ impl Condition {
         matches!(self.subject, By::Column(_))
     }
 
-    /// Returns whether the condition holds for this value. A path is compared by its prefix; `x` in a status matches any digit; the case of methods
-    /// is ignored. An address is equal in each of its spellings, and a network matches its addresses. A missing value is empty.
+    /// Returns whether the condition holds for this value. A path is compared by its prefix, and after `==` as a whole; `x` in a status matches any
+    /// digit; the case of methods is ignored. An address is equal in each of its spellings, and a network matches its addresses. A value with `*`
+    /// matches as a whole, with any text for each `*`. A missing value is empty.
     #[must_use]
     pub fn holds(&self, value: &[u8]) -> bool {
         let value = value.trim_ascii();
@@ -124,12 +128,27 @@ impl Condition {
             wanted => wanted == digit,
         };
         match &self.subject {
-            By::Path => value.starts_with(wanted),
+            _ if wanted.contains(&b'*') => matches_pattern(wanted, value),
+            By::Path if !self.is_exact => value.starts_with(wanted),
             By::Status => wanted.len() == value.len() && wanted.iter().zip(value).all(is_digit),
             By::Method => wanted.eq_ignore_ascii_case(value),
             _ => wanted == value || network.is_some_and(has),
         }
     }
+}
+
+/// Returns whether a text matches a pattern, in which `*` stands for any text.
+fn matches_pattern(pattern: &[u8], text: &[u8]) -> bool {
+    let mut pieces = pattern.split(|&byte| byte == b'*');
+    let first = pieces.next().unwrap_or_default();
+    let last = pieces.next_back().unwrap_or_default();
+    let inner = text.strip_prefix(first).and_then(|rest| rest.strip_suffix(last));
+    inner.is_some_and(|inner| {
+        let rest = pieces.try_fold(inner, |rest, piece| {
+            memmem::find(rest, piece).map(|at| &rest[at + piece.len()..])
+        });
+        rest.is_some()
+    })
 }
 
 impl FromStr for Condition {
@@ -144,13 +163,24 @@ impl FromStr for Condition {
         };
         let name = name.trim();
         let subject = By::parse(name);
-        if name.is_empty() || matches!(subject, By::All | By::Each(_)) {
+        let values = values.trim_start();
+        let (values, is_exact) = values
+            .strip_prefix('=')
+            .map_or((values, false), |values| (values, true));
+        let all: Vec<&str> = values.split('|').map(str::trim).collect();
+        // An operator that there is not, such as `>=`, `=~`, `||` or `or`.
+        let is_other = name.ends_with(['<', '>', '~', '^', '$', '*'])
+            || all[0].starts_with('~')
+            || all.len() > 2 && all[1..all.len() - 1].contains(&"")
+            || values.split_once(" or ").is_some_and(|(_, more)| more.contains('='));
+        if name.is_empty() || is_other || matches!(subject, By::All | By::Each(_)) {
             return Err(bad());
         }
         Ok(Self {
             subject,
             is_negated,
-            values: values.split('|').map(|value| WantedValue::of(value.trim())).collect(),
+            is_exact,
+            values: all.into_iter().map(WantedValue::of).collect(),
         })
     }
 }
@@ -160,7 +190,8 @@ impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let not = if self.is_negated { "!" } else { "" };
         let values: Vec<&str> = self.values.iter().map(|wanted| &wanted.text[..]).collect();
-        write!(f, "{}{not}={}", self.subject, values.join("|"))
+        let exactly = if self.is_exact { "=" } else { "" };
+        write!(f, "{}{not}={exactly}{}", self.subject, values.join("|"))
     }
 }
 
@@ -177,6 +208,21 @@ mod tests {
                 &["/", "/v1/api", "-"][..],
             ),
             ("path!=/api/|/static/", &["/", "/api"], &["/api/a", "/static/"]),
+            ("path==/api|/", &["/api", "/"], &["/api/", "/a", "", "-"]),
+            ("path!==/", &["/a", "-"], &["/"]),
+            (
+                "path=/api/*/posts|*.js",
+                &["/api/7/posts", "/a.js"],
+                &["/api/7/posts/1", "/a.json", "/api//post"],
+            ),
+            ("path=*a*b*", &["ab", "xaxbx"], &["ba", "a"]),
+            (
+                "agent=kube-probe/*",
+                &["kube-probe/1.27", "kube-probe/"],
+                &["Mozilla kube-probe/1", ""],
+            ),
+            ("ip=192.0.2.*", &["192.0.2.7"], &["192.0.20.7", "::1"]),
+            ("status=5*", &["500", "5"], &["404"]),
             ("status=5xx|404", &["500", "599", "404"], &["50", "5000", "403", "5x0"]),
             ("method=post", &["POST", "post"], &["GET", ""]),
             ("tenant = a=b", &["a=b"], &["a", "A=B"]),
@@ -210,12 +256,24 @@ mod tests {
             let again: Condition = condition.to_string().parse().expect("as it is written");
             assert_eq!(again, condition);
         }
-        for text in ["", "path", "=5", "!=5", "all=1", "ip,path=1"] {
+        for text in [
+            "",
+            "path",
+            "=5",
+            "!=5",
+            "all=1",
+            "ip,path=1",
+            "status>=500",
+            "path=~^/a",
+            "path~=/a",
+            "status=500||404",
+            "method=POST or path=/a",
+        ] {
             assert!(text.parse::<Condition>().is_err(), "{text}");
         }
         assert_eq!(
-            Condition::parse_all("path=/a and status=200").map(|all| all.len()),
-            Ok(2)
+            Condition::parse_all("path=/a and status=200 && method=GET").map(|all| all.len()),
+            Ok(3)
         );
         assert!(Condition::parse_all("path=/a and status").is_err());
     }

@@ -38,8 +38,9 @@ pub struct Asking {
 
     /// Replay only requests for which this holds: path=/api/, status=5xx, method=GET|HEAD, COLUMN=VALUE
     ///
-    /// A path is compared by its beginning, `x` in a status is any digit, `|` stands between alternatives, and
-    /// `!=` negates. Several conditions, joined by ` and ` or in several --only, must all hold.
+    /// A path is compared by its beginning, and after `==` as a whole. `*` is any text, and `x` in a status any
+    /// digit. `|` stands between alternatives, and `!=` negates. Several conditions, joined by ` and ` or in
+    /// several --only, must all hold.
     #[arg(long, value_name = "EXPR", value_parser = parse_conditions, verbatim_doc_comment)]
     pub only: Vec<Conditions>,
 

@@ -1,6 +1,7 @@
 //! The options for reading inputs.
 
 use clap::{Args, ValueEnum};
+use jiff::fmt::temporal::DateTimeParser;
 use jiff::tz::TimeZone;
 
 use crate::input::TimeIs;
@@ -41,8 +42,8 @@ pub struct Reading {
     #[arg(long, value_name = "FORMAT")]
     pub time_format: Option<String>,
 
-    /// The zone of stamps that have none, such as Europe/Berlin, or `local`; if not given, UTC
-    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    /// The zone of stamps that have none, such as Europe/Berlin, +02:00 or `local`; if not given, UTC
+    #[arg(long, value_name = "ZONE", value_parser = zone, allow_hyphen_values = true)]
     pub tz: Option<TimeZone>,
 
     /// The year of the first line of each file, if stamps have none; if not given, it follows from the file's date
@@ -111,9 +112,12 @@ fn percent(text: &str) -> Result<f64, String> {
 }
 
 fn zone(name: &str) -> Result<TimeZone, String> {
+    let no_zone = |_| "no such time zone; a zone is like Europe/Berlin or +02:00".to_owned();
     match name {
         "local" => Ok(TimeZone::system()),
-        name => TimeZone::get(name).map_err(|_| "no such time zone; a name is like Europe/Berlin".to_owned()),
+        // A zone of POSIX, such as `UTC+2`, is not taken: its sign is the opposite of the usual one.
+        offset if offset.starts_with(['+', '-']) => DateTimeParser::new().parse_time_zone(offset).map_err(no_zone),
+        name => TimeZone::get(name).map_err(no_zone),
     }
 }
 

@@ -2,14 +2,14 @@
 
 use ratelimit_meter::Quota;
 
-use super::{Page, Requests, header, seconds};
+use super::{Networks, Page, Requests, header, seconds};
 use crate::by::By;
 
 const MS: u128 = 1_000_000;
 /// The longest period of a rate in a stick table: an i32 of milliseconds.
 const LONGEST_MS: u128 = i32::MAX as u128;
 
-pub(super) fn write(page: &mut Page, quotas: &[Quota], by: &By) {
+pub(super) fn write(page: &mut Page, quotas: &[Quota], by: &By, networks: Networks) {
     page.note(
         "HAProxy counts in a sliding window of two counters. The window here is the time in which a full burst drains, \
          so the rate in the long run is kept.",
@@ -18,11 +18,14 @@ pub(super) fn write(page: &mut Page, quotas: &[Quota], by: &By) {
         "HAProxy counts denied requests, too: a client that goes on asking too fast stays denied, where the replayed limit would \
          admit some of its requests.",
     );
+    let mask = networks
+        .words()
+        .map_or_else(String::new, |_| format!(",ipmask({},{})", networks.ipv4, networks.ipv6));
     let (kind, sample) = match by {
-        By::Ip => ("ipv6", "src".to_owned()),
+        By::Ip => ("ipv6", format!("src{mask}")),
         By::Xff => {
             page.note("The address is the last that was forwarded, which one proxy in front of HAProxy writes.");
-            ("ipv6", "hdr_ip(x-forwarded-for,-1)".to_owned())
+            ("ipv6", format!("hdr_ip(x-forwarded-for,-1){mask}"))
         }
         By::Host => ("string len 256", "req.hdr(host)".to_owned()),
         By::Path => ("string len 256", "path".to_owned()),

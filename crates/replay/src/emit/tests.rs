@@ -6,8 +6,10 @@ fn emitted(limit: &str, by: &By, target: Software) -> String {
 
 fn emitted_as(limit: &str, algorithm: AlgorithmName, by: &By, target: Software) -> String {
     let limit = LimitSpec::parse(limit, algorithm).expect("a good limit");
-    render(&limit, Some(by), target).expect("one limit")
+    render(&limit, Some(by), CLIENTS, target).expect("one limit")
 }
+
+const CLIENTS: Networks = Networks { ipv4: 32, ipv6: 64 };
 
 /// Returns the lines that are not comments.
 fn bare(limit: &str, by: &By, target: Software) -> String {
@@ -22,7 +24,7 @@ fn huge_burst_is_written_for_nginx_only() {
     assert!(emitted(LIMIT, &By::Ip, Software::Nginx).contains(" burst=4294967295;"));
     let limit = LimitSpec::parse(LIMIT, AlgorithmName::Gcra).expect("a good limit");
     for target in [Software::Haproxy, Software::Envoy, Software::Traefik, Software::Rust] {
-        let error = render(&limit, Some(&By::Ip), target).expect_err("no other software has such a burst");
+        let error = render(&limit, Some(&By::Ip), CLIENTS, target).expect_err("no other software has such a burst");
         assert_eq!(
             error.to_string(),
             "--emit cannot write `nginx:10r/s burst=4294967295`: its burst is too large for other software: say --emit nginx"
@@ -104,6 +106,26 @@ fn haproxy_gets_a_window_that_admits_the_burst() {
         "{text}"
     );
     assert!(text.contains("req.hdr(X-tenant)"), "{text}");
+}
+
+#[test]
+fn networks_are_masked_or_noted() {
+    let limit = LimitSpec::parse("10/s", AlgorithmName::Gcra).expect("a good limit");
+    let text = |by: &By, ipv4, ipv6, target| {
+        let text = render(&limit, Some(by), Networks { ipv4, ipv6 }, target).expect("one limit");
+        text.replace("\n# ", " ").replace("\n// ", " ")
+    };
+    assert!(text(&By::Ip, 32, 64, Software::Haproxy).contains("track-sc0 src,ipmask(32,64) table"));
+    assert!(text(&By::Xff, 24, 56, Software::Haproxy).contains("hdr_ip(x-forwarded-for,-1),ipmask(24,56) table"));
+    assert!(text(&By::Ip, 32, 128, Software::Haproxy).contains("track-sc0 src table"));
+    for target in [Software::Nginx, Software::Traefik, Software::Rust] {
+        let note = "In the replay the IPv4 addresses of a /24 and the IPv6 addresses of a /64 are one key.";
+        assert!(text(&By::Ip, 24, 64, target).contains(note));
+        assert!(text(&By::parse("ip,path"), 32, 64, target).contains("replay the IPv6 addresses of a /64 are"));
+        for (by, ipv6) in [(By::Ip, 128), (By::Path, 64), (By::All, 64)] {
+            assert!(!text(&by, 32, ipv6, target).contains("one key"));
+        }
+    }
 }
 
 #[test]
@@ -257,6 +279,6 @@ fn every_target_has_comments_and_no_long_line() {
 #[test]
 fn limits_of_a_file_are_not_emitted() {
     let rows = crate::limit::RuleFile::parse("plans.csv", "a,1/s", crate::limit::AlgorithmName::Gcra).expect("a row");
-    let error = render(&LimitSpec::per_key(rows), None, Software::Nginx).expect_err("many limits");
+    let error = render(&LimitSpec::per_key(rows), None, CLIENTS, Software::Nginx).expect_err("many limits");
     assert!(error.to_string().contains("--chosen"), "{error}");
 }

@@ -317,6 +317,11 @@ impl AccessLines {
         }
     }
 
+    /// Returns whether requests are to be moved to their start.
+    pub(super) fn moves_requests(&self) -> bool {
+        self.took.is_some()
+    }
+
     /// Returns whether requests are to be moved by their duration, and no line has one.
     pub(super) fn lacks_durations(&self) -> bool {
         self.took.is_some() && !self.has_durations

@@ -196,7 +196,7 @@ impl CaptureReader {
             by,
             cost,
             // In a capture, hosts of one network are neighbours, not the addresses of one subscriber.
-            addresses: Addresses::new(options.ipv6_prefix.unwrap_or(128)),
+            addresses: Addresses::new(options.ipv6_prefix.unwrap_or(128)).with_ipv4(options.ipv4_prefix.unwrap_or(32)),
             select: options.select.clone(),
             number: 0,
             wanted: 1,

@@ -442,11 +442,17 @@ impl HeaderSample<'_> {
             // Without a header, the first line is data.
             return format!("{} (not shown, as they may be data)", self.names.len());
         }
-        let names = self.names.iter().take(60);
-        let mut names: Vec<String> = names
+        // The whole match of an expression is a group without a name.
+        let known = self
+            .names
+            .iter()
+            .filter(|name| self.called != "group" || !name.is_empty());
+        let mut names: Vec<String> = known
+            .clone()
+            .take(60)
             .map(|name| format!("`{}`", text::printable(name.trim_ascii(), 40)))
             .collect();
-        if self.names.len() > names.len() {
+        if known.count() > names.len() {
             names.push("...".to_owned());
         }
         names.join(", ")
@@ -480,6 +486,10 @@ fn duration(wanted: &str, input: &str, named: impl Fn(&str) -> Result<usize, Err
 /// Parses a number of cells: a whole number of at most 64 bits, possibly with a fraction of zeros.
 pub(super) fn parse_cost(field: &[u8]) -> Result<u64, BadLine> {
     let field = field.trim_ascii();
+    // Servers write a dash for a response without a body.
+    if field == b"-" {
+        return Ok(0);
+    }
     // pandas writes whole numbers as 374.0 in a column that has a gap.
     let digits = match memchr::memchr(b'.', field) {
         Some(at) if at > 0 && field[at + 1..].iter().all(|&byte| byte == b'0') => &field[..at],
@@ -504,6 +514,7 @@ mod tests {
             ("26.000", 26),
             (" 7 ", 7),
             ("0.0", 0),
+            ("-", 0),
             ("9.", 9),
         ] {
             assert_eq!(parse_cost(text.as_bytes()), Ok(cost), "{text}");

@@ -45,11 +45,16 @@ impl DelimitedReader {
         table: TableForm,
         options: &Options,
     ) -> Result<Self, Error> {
-        if options.by.is_none() && options.ipv6_prefix.is_some() {
+        let networks = match (options.ipv4_prefix, options.ipv6_prefix) {
+            (Some(_), _) => Some("--ipv4-prefix"),
+            (None, Some(_)) => Some("--ipv6-prefix"),
+            (None, None) => None,
+        };
+        if let Some(option) = networks.filter(|_| options.by.is_none()) {
             return Err(Error::NotFor {
                 path: name,
                 what: "delimited text",
-                option: "--ipv6-prefix",
+                option,
                 instead: "it has one meter for all, unless --by or --key names a column",
             });
         }

@@ -82,7 +82,8 @@ impl InputFormat {
             return Ok(Self::Lines(lines));
         }
         if let Some(table) = table(&lines, input, options) {
-            return Ok(Self::Delimited(table));
+            let within = Lines::in_table(input, &lines[table.comments..], table.delimiter, options)?;
+            return Ok(within.map_or(Self::Delimited(table), Self::Lines));
         }
         if let Some(foreign) = foreign::text(&lines).or_else(|| foreign::of_returns(&lines)) {
             return Err(unsupported(foreign));
@@ -177,7 +178,7 @@ impl InputFormat {
 
 /// Returns an access log, if these are lines of one.
 fn access(lines: &[&[u8]], input: &str, options: &Options) -> Result<Option<Lines>, Error> {
-    match Lines::access(lines, options) {
+    match Lines::access(input, lines, options)? {
         Some(Lines::Access(lines)) if lines.lacks_durations() => Err(Error::NoLastDuration { path: input.to_owned() }),
         lines => Ok(lines),
     }

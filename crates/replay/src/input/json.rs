@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use memchr::memmem;
-use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer as _};
 use serde_json::value::RawValue;
 use serde_json::{Deserializer, Value};
 
@@ -20,7 +20,7 @@ use crate::stamp::{StampOptions, Stamps};
 
 /// The fields in which collectors put a line of another format: Docker, the journal, Loki, `CloudWatch`, Google Cloud,
 /// Splunk, Caddy.
-const WRAPPERS: [&str; 11] = [
+pub(super) const WRAPPERS: [&str; 11] = [
     "log",
     "MESSAGE",
     "message",
@@ -83,6 +83,14 @@ struct PathTree {
     children: Vec<(String, PathTree)>,
     /// The place for the value of this path.
     place: Option<usize>,
+}
+
+/// An element of a list of names and values, such as the headers in the logs of AWS WAF.
+#[derive(Deserialize)]
+struct NamedValue<'a> {
+    #[serde(borrow, alias = "key")]
+    name: Cow<'a, str>,
+    value: Value,
 }
 
 /// The paths and values found in the first lines.
@@ -259,8 +267,12 @@ impl FieldSurvey {
             {
                 self.name(path);
             }
-            // A list, such as repeated headers, is represented by its first value.
-            Value::Array(list) => list.iter().take(1).for_each(|value| go_on("0".to_owned(), value)),
+            // A list, such as repeated headers, is represented by its first value, and a list of names and values also by each name.
+            Value::Array(list) => {
+                list.iter().take(1).for_each(|value| go_on("0".to_owned(), value));
+                let named = list.iter().filter_map(named_value);
+                named.for_each(|(name, value)| go_on(name.to_owned(), value));
+            }
             _ => self.name(path),
         }
     }
@@ -284,9 +296,23 @@ fn stamp_before<'a>(line: &'a [u8], object: &[u8]) -> Option<&'a [u8]> {
 fn child<'a>(value: &'a Value, step: &str) -> Option<&'a Value> {
     match value {
         Value::Object(object) => object.get(step),
-        Value::Array(list) => list.first(),
+        Value::Array(list) if step == "0" => list.first(),
+        Value::Array(list) => list
+            .iter()
+            .filter_map(named_value)
+            .find_map(|(name, value)| (name == step).then_some(value)),
         _ => None,
     }
+}
+
+/// Returns the name and the value of a [`NamedValue`].
+fn named_value(element: &Value) -> Option<(&str, &Value)> {
+    let object = element.as_object()?;
+    let name = object.get("name").or_else(|| object.get("key"))?.as_str()?;
+    let value = object
+        .get("value")
+        .filter(|value| !value.is_array() && !value.is_object())?;
+    Some((name, value))
 }
 
 fn text_of(value: &Value) -> Vec<u8> {
@@ -403,7 +429,29 @@ impl<'de> Visitor<'de> for Wanted<'_> {
                 values: &mut *self.values,
             })?;
         }
-        while list.next_element::<IgnoredAny>()?.is_some() {}
+        let has_names = self.node.children.iter().any(|(step, _)| step != "0");
+        if !has_names {
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(());
+        }
+        while let Some(element) = list.next_element::<&RawValue>()? {
+            let Ok(NamedValue { name, value }) = serde_json::from_str(element.get()) else {
+                continue;
+            };
+            // The case of a header differs between clients; of a repeated header, the first counts.
+            let mut named = self
+                .node
+                .children
+                .iter()
+                .filter(|(step, _)| step.eq_ignore_ascii_case(&name));
+            let place = named.find_map(|(_, node)| node.place);
+            if let Some(value_of) = place
+                .map(|place| &mut self.values[place])
+                .filter(|value| !value.is_there)
+            {
+                value_of.set(&text_of(&value));
+            }
+        }
         Ok(())
     }
 

@@ -36,7 +36,8 @@ impl Keying {
     pub(super) fn new(by: By, options: &Options) -> Self {
         Self {
             by,
-            addresses: Addresses::new(options.ipv6_prefix.unwrap_or(SUBSCRIBER)),
+            addresses: Addresses::new(options.ipv6_prefix.unwrap_or(SUBSCRIBER))
+                .with_ipv4(options.ipv4_prefix.unwrap_or(32)),
             path_depth: options.path_depth,
             proxies: options.proxies.clone().unwrap_or_default(),
             is_default_network: options.ipv6_prefix.is_none(),
@@ -124,7 +125,7 @@ fn text_of<'a>(
         (_, Value::Forwarded(list, peer)) => addresses.key(proxies.client(list, peer)?),
         (By::Path, Value::Text(path)) => path_depth.map_or(path, |depth| shallow(path, depth)),
         (By::Status | By::Method, Value::Text(text)) => text,
-        (_, Value::Text(address)) if is_digits_and_points(address) => address,
+        (_, Value::Text(address)) if addresses.keeps_ipv4() && is_digits_and_points(address) => address,
         // Of a list of forwarded addresses, the leftmost is the client.
         (By::Ip, Value::Text(list)) if memchr(b',', list).is_some() => {
             addresses.key(proxies::leftmost(list).unwrap_or(list))

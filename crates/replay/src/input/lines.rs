@@ -5,13 +5,14 @@ use std::io;
 use memchr::memchr;
 
 use super::BYTE_ORDER_MARK;
-use super::access_log::{AccessLines, LogLines};
+use super::access_log::{self, AccessLines, LogLines};
+use super::cells::Cells;
 use super::fields::FieldLines;
 use super::json::{self, JsonLines, Messages};
 use super::labels::{self, LabelLines};
 use super::pattern::{self, PatternLines};
 use super::window::{InputWindow, NextLine};
-use super::{Events, Options, Request, Sink, advice};
+use super::{Events, Options, Request, Sink, advice, prefix};
 use crate::Error;
 use crate::bad::BadLine;
 use crate::by::By;
@@ -29,6 +30,8 @@ pub(super) enum Lines {
     Labels(Box<LabelLines>),
     /// Lines of another format, each in a field of a JSON object.
     Wrapped(Box<(Messages, Lines)>),
+    /// Lines of another format, each in a column of a table.
+    InTable(Box<(Cells, Lines)>),
     /// The journal's export format (`journalctl -o export`): in each entry, one of several lines is a log line.
     Export(Box<Lines>),
     /// Lines of no known format, all of which are bad.
@@ -54,7 +57,7 @@ impl Lines {
         if let Some(labels) = labels::detect(input, head, options)? {
             return Ok(Some(Self::Labels(Box::new(labels))));
         }
-        if let Some(access) = Self::access(head, options) {
+        if let Some(access) = Self::access(input, head, options)? {
             return Ok(Some(access));
         }
         Self::json(input, head, options)
@@ -97,6 +100,41 @@ impl Lines {
         }
     }
 
+    /// Returns the lines in a column of a table, if those are log lines or JSON, and the table itself names no clients.
+    ///
+    /// # Errors
+    ///
+    /// The lines do not have a name that an option gives.
+    pub(super) fn in_table(
+        input: &str,
+        rows: &[&[u8]],
+        delimiter: u8,
+        options: &Options,
+    ) -> Result<Option<Self>, Error> {
+        if options.time.is_some() || options.regex.is_some() || options.log_format.is_some() {
+            return Ok(None);
+        }
+        let mut unread = Ok(None);
+        for (cells, messages) in Cells::detect(input, rows, delimiter, options) {
+            let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
+            let within = || Self::within(input, &messages, options);
+            match within() {
+                Ok(Some(mut inner)) => {
+                    let is_read = |line: &&&[u8]| matches!(inner.request(line), Ok(Some(_)));
+                    if messages.iter().filter(is_read).count() * 2 > messages.len() {
+                        // A reader that has read nothing yet.
+                        return Ok(within()?.map(|inner| Self::InTable(Box::new((cells, inner)))));
+                    }
+                }
+                Ok(None) => {}
+                // Without a key, the rows of the table can be counted.
+                Err(error @ Error::NoColumn { .. }) if options.by.is_some() => unread = Err(error),
+                Err(_) => {}
+            }
+        }
+        unread
+    }
+
     /// Returns the log lines in the journal's export format.
     ///
     /// # Errors
@@ -108,11 +146,30 @@ impl Lines {
         Ok(inner.map(|inner| Self::Export(Box::new(inner))))
     }
 
-    /// Returns an access log, if any of these lines belongs to one.
-    pub(super) fn access(head: &[&[u8]], options: &Options) -> Option<Self> {
+    /// Returns an access log, if any of these lines belongs to one. If a column is asked for, a plain log has the columns of its format.
+    ///
+    /// # Errors
+    ///
+    /// The format does not have a column that an option names.
+    pub(super) fn access(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<Self>, Error> {
         let mut lines = LogLines::new(options.stamps.clone());
-        let is_log = head.iter().any(|line| lines.parse(line).is_ok());
-        is_log.then(|| Self::Access(Box::new(AccessLines::new(options, head))))
+        if !head.iter().any(|line| lines.parse(line).is_ok()) {
+            return Ok(None);
+        }
+        let access = AccessLines::new(options, head);
+        let first = &head[..head.len().min(20)];
+        let is_plain = |line: &&&[u8]| access_log::is_plain(prefix::without(line));
+        let has_columns = options.time.is_none() && first.iter().filter(is_plain).count() * 2 > first.len();
+        match rejected(options).filter(|_| has_columns) {
+            None => Ok(Some(Self::Access(Box::new(access)))),
+            Some((option, _)) if access.moves_requests() => Err(Error::NotFor {
+                path: input.to_owned(),
+                what: "an access log whose requests are moved to their start",
+                option,
+                instead: "say --time-is start, or name its columns with --log-format",
+            }),
+            Some(_) => PatternLines::access(input, head, options).map(|lines| Some(Self::Pattern(Box::new(lines)))),
+        }
     }
 
     /// Creates lines of unknown format, all of which are bad.
@@ -140,6 +197,13 @@ impl Lines {
                     line => inner.request(line),
                 }
             }
+            Self::InTable(table) => {
+                let (cells, inner) = &mut **table;
+                match cells.read(line)? {
+                    b"" => Ok(None),
+                    line => inner.request(line),
+                }
+            }
             Self::Unknown(lines) => lines.request(line).map(Some),
             Self::Export(inner) => match line.strip_prefix(MESSAGE) {
                 Some(line) => inner.request(line.trim_ascii()),
@@ -155,6 +219,7 @@ impl Lines {
         match self {
             Self::Access(_) | Self::Unknown(_) => true,
             Self::Wrapped(wrapped) => wrapped.1.is_access(),
+            Self::InTable(table) => table.1.is_access(),
             Self::Export(inner) => inner.is_access(),
             Self::Fields(_) | Self::Json(_) | Self::Pattern(_) | Self::Labels(_) => false,
         }
@@ -188,6 +253,7 @@ impl Lines {
             Self::Pattern(lines) => lines.by(),
             Self::Labels(lines) => lines.by(),
             Self::Wrapped(wrapped) => wrapped.1.by(),
+            Self::InTable(table) => table.1.by(),
             Self::Export(inner) => inner.by(),
             Self::Unknown(lines) => lines.by(),
         }
@@ -204,6 +270,7 @@ impl Lines {
             },
             Self::Labels(lines) => lines.format().to_owned(),
             Self::Wrapped(wrapped) => format!("{}, within JSON lines", wrapped.1.format()),
+            Self::InTable(table) => format!("{}, within a table", table.1.format()),
             Self::Export(inner) => format!("{}, within the journal's export format", inner.format()),
             Self::Unknown(_) => "text of no known format".to_owned(),
         }
@@ -226,6 +293,7 @@ impl Lines {
             Self::Pattern(lines) => lines.notices(input),
             Self::Labels(lines) => lines.notices(input),
             Self::Wrapped(wrapped) => wrapped.1.notices(input),
+            Self::InTable(table) => table.1.notices(input),
             Self::Export(inner) => inner.notices(input),
             Self::Unknown(lines) => lines.notices(input),
         }
@@ -360,12 +428,19 @@ fn rejected(options: &Options) -> Option<(&'static str, &'static str)> {
         .is_some_and(|by| by.parts().iter().any(|part| matches!(part, By::Column(_))));
     match options {
         Options { plan: Some(_), .. } => Some(("--plan", "it has no columns; give the limits of keys instead")),
-        _ if options.select.only.iter().any(Condition::is_of_column) => {
-            Some(("a column in --only", "say path, status, method, ip, xff or host"))
-        }
-        Options { cost: Some(_), .. } => Some(("--cost", "each of its lines asks for one cell")),
+        _ if options.select.only.iter().any(Condition::is_of_column) => Some((
+            "a column in --only",
+            "say path, status, method, ip, xff or host, or name its columns with --log-format",
+        )),
+        Options { cost: Some(_), .. } => Some((
+            "--cost",
+            "each of its lines asks for one cell, unless --log-format names its columns",
+        )),
         Options { time: Some(_), .. } => Some(("--time", "each of its lines has its stamp in brackets")),
-        _ if has_column => Some(("a key column", "say --by ip, xff, host, path, method, status or all")),
+        _ if has_column => Some((
+            "a key column",
+            "say --by ip, xff, host, path, method, status or all, or name its columns with --log-format",
+        )),
         _ => None,
     }
 }

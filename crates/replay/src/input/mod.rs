@@ -3,6 +3,7 @@
 pub mod access_log;
 mod advice;
 pub mod capture;
+mod cells;
 mod columns;
 mod compression;
 mod day;
@@ -162,6 +163,8 @@ pub struct Options {
     pub log_format: Option<String>,
     /// The number of bits of an IPv6 address that make a key; without it, 64 in logs and 128 in captures.
     pub ipv6_prefix: Option<u8>,
+    /// The number of bits of an IPv4 address that make a key; without it, 32.
+    pub ipv4_prefix: Option<u8>,
     /// The number of path segments that make a key; without it, all.
     pub path_depth: Option<usize>,
     /// The addresses of our own proxies; without it, private ones.

@@ -65,7 +65,7 @@ pub(super) const NAMED: [NamedFormat; 12] = [
         name: "s3",
         what: "Amazon S3 server access log",
         regex: concat!(
-            r"^(?<owner>[0-9a-f]{64}|-) (?<bucket>\S+) \[(?<time>[^\]]+)\] (?<ip>\S+) (?<requester>\S+) (?<request_id>\S+) (?<operation>[A-Z0-9]+\.\S+) (?<object>\S+) (?:-|",
+            r"^(?<owner>[0-9a-f]+|-) (?<bucket>\S+) \[(?<time>[^\]]+)\] (?<ip>\S+) (?<requester>\S+) (?<request_id>\S+) (?<operation>[A-Z0-9]+\.\S+) (?<object>\S+) (?:-|",
             quoted!("request"),
             r") (?<status>\S+)"
         ),
@@ -154,6 +154,23 @@ pub(super) const NAMED: [NamedFormat; 12] = [
     },
 ];
 
+/// Common and Combined Log Format, and what is often behind it: for the columns that [`AccessLines`](super::access_log::AccessLines) does not have.
+const ACCESS: NamedFormat = NamedFormat {
+    name: "access",
+    what: "Common or Combined Log Format",
+    regex: concat!(
+        r"^(?<ip>\S+) (?<ident>\S+) (?<user>\S+) \[(?<time>[^\]]+)\] ",
+        quoted!("request"),
+        r" (?<status>\d{3}) (?<bytes>\d+|-)(?: ",
+        quoted!("referer"),
+        " ",
+        quoted!("user_agent"),
+        r#"(?: "(?<xff>[^"]*)")?)?"#
+    ),
+    is_end: false,
+    is_utc: false,
+};
+
 /// The formats known by name, compiled once: each file is opened at least twice.
 static SHAPES: LazyLock<Vec<Option<Regex>>> =
     LazyLock::new(|| NAMED.iter().map(|named| Regex::new(named.regex).ok()).collect());
@@ -233,6 +250,32 @@ pub(super) fn detect(
 }
 
 impl PatternLines {
+    /// Returns the lines of an access log with a name for each field.
+    ///
+    /// # Errors
+    ///
+    /// None of the fields has a name that is asked for.
+    pub(super) fn access(input: &str, head: &[&[u8]], options: &Options) -> Result<Self, Error> {
+        Self::named(ACCESS, input, head, options).map_err(|error| match error {
+            Error::NoColumn {
+                path,
+                called,
+                format,
+                wanted,
+                columns,
+                ..
+            } if options.cost.as_ref() != Some(&wanted) && options.plan.as_ref() != Some(&wanted) => Error::NoColumn {
+                path,
+                called,
+                format,
+                wanted,
+                advice: ": name one of them, or say ip, xff, path, method or status",
+                columns,
+            },
+            other => other,
+        })
+    }
+
     fn named(named: NamedFormat, input: &str, head: &[&[u8]], options: &Options) -> Result<Self, Error> {
         let pattern = Pattern {
             what: named.what,

@@ -7,12 +7,12 @@ use regex::bytes::Regex;
 
 use crate::address;
 
-/// Matches the prefix of Docker Compose, Swarm and PM2, of `kubectl --prefix`, and of syslog (RFC 5424 and 3164). Also the journal in each of its
-/// short forms, Python's `logging`, Gunicorn, Hypercorn and Twisted, and the stamps of containers, Heroku, Loki and CloudWatch.
+/// Matches the prefix of Docker Compose (also in colours), Swarm and PM2, of `kubectl --prefix`, and of syslog (RFC 5424 and 3164). Also the journal
+/// in each of its short forms, Python's `logging`, Gunicorn, Hypercorn and Twisted, and the stamps of containers, Heroku, Fly, Loki and CloudWatch.
 static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
         r#"(?x)^(?:
-            (?: [\w.@|-]+ \s+ \| \s+ )
+            (?: (?: \x1b\[ [\d;]* m )? [\w.@|-]+ \s+ \| \s+ (?: \x1b\[ [\d;]* m )? )
           | (?: \[ pod/[^\]]+ \] \s+ )
           | (?: (?: \d+ \s )? <\d{1,3}> 1 \s \S+ \s \S+ \s \S+ \s \S+ \s \S+ \s (?: (?: - | (?: \[ (?: [^\]\\] | \\. )* \] )+ ) \s (?: \u{FEFF} )? )? )
           | (?: (?: <\d{1,3}> )? [A-Z][a-z]{2} \s+ \d{1,2} \s \d\d:\d\d:\d\d (?: \.\d+ )? \s (?: \S+ \s+ )?? [^\s:\[\x22]+ (?: \[\d+\] )? : \s+ )
@@ -21,7 +21,8 @@ static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
           | (?: (?: DEBUG | INFO | WARNING | ERROR ) : [\w.]+ : )
           | (?: \[ \d{4}-\d\d-\d\d \s \d\d:\d\d:\d\d \s [+-]\d{4} \] \s (?: \[\d+\] \s )? \[[A-Z]+\] \s+ )
           | (?: (?: <\d{1,3}> )? \d{4}-\d\d-\d\d[T\x20_]\d\d:\d\d:\d\d [\d.,:+Zz-]* \s+ (?: std(?: out | err) \s [FP] \s
-              | (?: \S+ \s+ )? [^\s:\[\x22]+ (?: \[[\w.-]+\] )? : \s+ | \{ [^}]* \} \s+ | \[ [a-zA-Z_-][\w.\#-]* \] \s+ )? )
+              | (?: \S+ \s+ )? [^\s:\[\x22]+ (?: \[[\w.-]+\] )? : \s+ | \{ [^}]* \} \s+ | \[ [a-zA-Z_-][\w.\#-]* \] \s+
+              | app\[\w+\] \s \w+ \s \[\w+\] \s* )? )
         )"#,
     )
     .ok()
@@ -111,6 +112,8 @@ mod tests {
             "[ 5024.688384] web1 nginx[812]: ",
             "web-1  | 2024-05-20T00:00:18Z ",
             "web.1.k2x7@node1    | ",
+            "\u{1b}[36mweb-1  | \u{1b}[0m",
+            "2024-05-20T00:00:18Z app[91857c6f] lhr [info]",
             "0|web  | ",
             "[pod/web-6d4b/nginx] ",
             "INFO:werkzeug:",

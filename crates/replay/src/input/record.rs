@@ -123,6 +123,12 @@ impl Splitter {
             .unwrap_or_default()
     }
 
+    /// Returns the text so far of the field that continues on the next line.
+    pub(super) fn open_field(&self) -> &[u8] {
+        let start = self.ends.last().map_or(0, |end| end + 1);
+        self.text.get(start..).unwrap_or_default()
+    }
+
     /// Returns all fields of the record.
     pub(super) fn fields(&self) -> impl Iterator<Item = &[u8]> + Clone {
         (0..self.len()).map(|at| self.field(at))

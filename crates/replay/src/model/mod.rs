@@ -54,10 +54,17 @@ pub enum BadModel {
     },
     /// No limiter has this name.
     #[error(
-        "`{found}` is no limiter: expected fixed, sliding-log, sliding-window or nginx, or a limit without a name, like 10/s"
+        "`{found}` is no limiter: expected fixed, sliding-log, sliding-window or nginx, or a limit without a name, like 10/s; the README lists \
+         the limits of other software"
     )]
     Name {
         /// The name.
+        found: String,
+    },
+    /// A rate of nginx without the name of nginx.
+    #[error("this is a rate of nginx: write nginx:{found}, or without nginx a limit like 10/s burst 20")]
+    NginxUnnamed {
+        /// The text without a name.
         found: String,
     },
     /// The rate of nginx is missing or malformed.
@@ -96,7 +103,15 @@ impl Model {
     /// begin with a name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Result<Self, BadModel>> {
-        let (name, rest) = text.trim().split_once(':')?;
+        let text = text.trim();
+        let Some((name, rest)) = text.split_once(':') else {
+            let first = text.split_ascii_whitespace().next()?;
+            let rate = first.strip_prefix("rate=").unwrap_or(first);
+            let is_of_nginx = rate.starts_with(|digit: char| digit.is_ascii_digit())
+                && (rate.ends_with("r/s") || rate.ends_with("r/m"));
+            let found = text.to_owned();
+            return is_of_nginx.then_some(Err(BadModel::NginxUnnamed { found }));
+        };
         if name == "nginx" {
             return Some(rest.parse().map(Self::Nginx));
         }

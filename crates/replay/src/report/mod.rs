@@ -36,6 +36,8 @@ pub struct Parameters {
     pub cost: Option<String>,
     /// The number of bits of an IPv6 address that make a key, if addresses are keys.
     pub ipv6_prefix: Option<u8>,
+    /// The same of an IPv4 address.
+    pub ipv4_prefix: Option<u8>,
     /// The maximum number of keys.
     pub most_keys: u32,
     /// The order of the events: `sort` or `as-is`.

@@ -87,6 +87,7 @@ fn report<'a>(keys: &'a Keys, outcomes: &'a [Outcome]) -> Report<'a> {
             time: None,
             cost: None,
             ipv6_prefix: Some(64),
+            ipv4_prefix: None,
             most_keys: 1_000,
             order: "sort",
             top: 5,
@@ -153,7 +154,7 @@ fn json_report_matches_its_schema() {
         "parameters": {
             "command": "meter-replay --limit '10/s & 5/h' access.log", "spread": "both",
             "inputs": ["access.log", "<access>.log.1"], "algorithm": "gcra", "by": "ip", "time": null, "cost": null,
-            "ipv6_prefix": 64, "most_keys": 1000, "order": "sort", "top": 5, "suggest": true, "anonymise": false
+            "ipv6_prefix": 64, "ipv4_prefix": null, "most_keys": 1000, "order": "sort", "top": 5, "suggest": true, "anonymise": false
         },
         "traffic": {
             "unit": "requests", "requests": 600, "cells": 6000, "keys": 2, "first": "2024-05-20T12:00:00Z", "last": "2024-05-20T12:09:59.000001Z",

@@ -286,8 +286,10 @@ pub(super) fn meters(report: &Report<'_>) -> String {
         return "one meter for all".to_owned();
     };
     let mut by = foreign(by.as_bytes(), COLUMN_WIDTH);
-    if let Some(bits) = parameters.ipv6_prefix {
-        by += &format!(", IPv6 by /{bits}");
+    for (kind, prefix) in [("IPv4", parameters.ipv4_prefix), ("IPv6", parameters.ipv6_prefix)] {
+        if let Some(bits) = prefix {
+            by += &format!(", {kind} by /{bits}");
+        }
     }
     if parameters.anonymise {
         by += ", hashed";

@@ -159,24 +159,40 @@ fn missing_or_bad_option_fails_in_one_line() {
             "nothing to replay: name at least one file, or see --demo",
         ),
         (
-            &["--limit", "10/s", "--cost", "bytes", &log],
-            "each of its lines asks for one cell",
+            &["--limit", "10/s", "--cost", "tokens", &log],
+            "there is no group `tokens`; the groups are `ip`, `ident`, `user`, `time`, `request`, `status`, `bytes`, `referer`, `user_agent`, `xff`",
         ),
         (
             &["--limit", "10/s", "--time", "date", &log],
             "each of its lines has its stamp in brackets",
         ),
         (
-            &["--limit", "10/s", "--by", "user", &log],
-            "say --by ip, xff, host, path, method, status or all",
-        ),
-        (
-            &["--limit", "10/s", "--key", "ip", &log],
-            "say --by ip, xff, host, path, method, status or all",
+            &["--limit", "10/s", "--by", "tenant", &log],
+            ": name one of them, or say ip, xff, path, method or status",
         ),
         (
             &["--limit", "10/s", "--by", "path", "--ipv6-prefix", "64", &log],
             "--ipv6-prefix does not apply to --by path: say --by ip, host or a column of addresses",
+        ),
+        (
+            &["--limit", "10/s", "--by", "path", "--ipv4-prefix", "24", &log],
+            "--ipv4-prefix does not apply to --by path: say --by ip, host or a column of addresses",
+        ),
+        (
+            &["--limit", "10/s", "--tz", "UTC+2", &log],
+            "no such time zone; a zone is like Europe/Berlin or +02:00",
+        ),
+        (
+            &["--limit", "10/s", "--chart", "day.PNG", &log],
+            "--chart writes SVG: name it like day.svg, and convert that file, or open it in a browser",
+        ),
+        (
+            &["--limit", "10/s", "--report", "day.pdf", &log],
+            "--report writes HTML: name it like day.html",
+        ),
+        (
+            &["--limit", "10r/s burst=20", &log],
+            "this is a rate of nginx: write nginx:10r/s burst=20, or without nginx",
         ),
         (
             &["--limit", "10/s", "-", &log, "-"],

@@ -302,6 +302,79 @@ fn objects_in_lists_are_read() {
 }
 
 #[test]
+fn headers_in_a_list_are_found_by_name() {
+    let line = |second: u32, headers: &str| {
+        format!(
+            "{{\"timestamp\":171616320{second}000,\"httpRequest\":{{\"clientIp\":\"203.0.113.7\",\"headers\":[{headers}]}}}}\n"
+        )
+    };
+    let header = |name: &str, value: &str| format!("{{\"name\":\"{name}\",\"value\":\"{value}\"}}");
+    let lines = [
+        line(
+            1,
+            &format!("{},{}", header("Host", "a.example"), header("X-Api-Key", "k1")),
+        ),
+        line(
+            2,
+            &format!("{},{}", header("x-api-key", "k1"), header("X-Api-Key", "k2")),
+        ),
+        line(3, &header("Host", "b.example")),
+    ];
+    let log = file("waf.json", lines.concat());
+    let json = |by: &str| {
+        let printed = report(&[
+            "--limit",
+            "1/h",
+            "--by",
+            by,
+            "--max-bad",
+            "50",
+            "--format",
+            "json",
+            &log,
+        ]);
+        let json: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
+        (json["traffic"]["requests"].clone(), json["traffic"]["keys"].clone())
+    };
+    assert_eq!(json("httpRequest.headers.X-Api-Key"), (2.into(), 1.into()));
+    assert_eq!(json("host"), (2.into(), 2.into()));
+    assert_eq!(json("ip"), (3.into(), 1.into()));
+}
+
+#[test]
+fn owner_of_a_bucket_may_be_short() {
+    // As stores that speak the protocol of S3 write it.
+    let line = "79a59df9 bucket [20/May/2024:00:00:18 +0000] 203.0.113.7 - 3E57427F3EXAMPLE REST.GET.OBJECT a.txt \"GET /bucket/a.txt HTTP/1.1\" 200 - 5 5 9 8 \"-\" \"curl\" -\n";
+    let log = file("s3.log", line.repeat(3));
+    assert!(report(&["--limit", "1/s", &log]).contains("Amazon S3 server access log"));
+}
+
+#[test]
+fn lines_in_a_column_are_read() {
+    let entry = "203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"\"GET /a HTTP/1.1\"\" 200 5";
+    let object = "{\"\"ts\"\":1716163218,\"\"remote_ip\"\":\"\"203.0.113.7\"\"}";
+    let expected = (vec![(1_716_163_218_000_000_000, "203.0.113.7".to_owned()); 2], 0);
+    for line in [entry, object] {
+        for table in [
+            format!("@timestamp,@message\n2024-05-20 00:00:19.123,\"{line}\"\n2024-05-20 00:00:19.124,\"{line}\"\n"),
+            format!("\"Line\",\"Time\"\n\"{line}\",1716163219000\n\"{line}\",1716163219000\n"),
+            // Each line with its line feed.
+            format!(
+                "@timestamp,@message,@log\n2024-05-20 00:00:19,\"{line}\n\",a\n2024-05-20 00:00:19,\"{line}\n\",a\n"
+            ),
+        ] {
+            assert_eq!(read(&table), Ok(expected.clone()), "{table}");
+        }
+    }
+    // A table that names its clients is read as it is.
+    let named = "time,ip,message\n1716163218,203.0.113.7,x\n1716163218,203.0.113.7,\n";
+    let log = file("named.csv", named);
+    assert!(report(&["--limit", "1/s", "--by", "ip", &log]).contains("named.csv as table"));
+    let short = format!("time,message\n1716163219,\"{entry}\"\n1716163219\n1716163219,\"{entry}\"\n");
+    assert_eq!(read(&short).map(|(requests, bad)| (requests.len(), bad)), Ok((2, 1)));
+}
+
+#[test]
 fn date_and_time_may_be_apart() {
     let expected = |day: i64, clients: &[&str]| {
         let time = (1_716_163_218 + day * 86_400) * 1_000_000_000;

@@ -36,6 +36,13 @@ fn limit_without_quotes_is_advised_to_have_them() {
         let complaint = complaint(&["--limit", words[0], words[1], words[2]]);
         assert!(complaint.ends_with(advice), "{words:?}: {complaint}");
     }
+    for word in ["burst=20", "delay=5", "nodelay"] {
+        let complaint = complaint(&["--limit", "nginx:10r/s", word]);
+        assert!(
+            complaint.ends_with("--limit \"nginx:10r/s burst=20 nodelay\""),
+            "{complaint}"
+        );
+    }
 }
 
 #[test]
@@ -309,21 +316,23 @@ const REFUSED: &[(&str, &str, &[&str], &str)] = &[
     ),
     ("page.html", "<html>\n", &[], "export the log"),
     ("utf-16.log", "\u{0}", &[], "name"),
+    ("plain.log", LOG, &["--cost", "tokens"], "the groups are `ip`"),
     (
-        "plain.log",
-        LOG,
+        "timed.log",
+        "203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"GET / HTTP/1.1\" 200 5 \"-\" \"-\" 0.005\n",
         &["--cost", "bytes"],
-        "each of its lines asks for one cell",
+        "say --time-is start, or name its columns with --log-format",
     ),
     ("plain.log", LOG, &["--time", "t"], "stamp in brackets"),
-    ("plain.log", LOG, &["--key", "tenant"], "--by ip"),
+    ("plain.log", LOG, &["--key", "tenant"], "or say ip"),
     (
         "plain.log",
         LOG,
         &["--plan", "plan", "--limits", "LIMITS"],
-        "limits of keys",
+        "the groups are `ip`",
     ),
-    ("plain.log", LOG, &["--only", "tenant=a"], "say path, status"),
+    ("plain.log", LOG, &["--only", "tenant=a"], "or say ip"),
+    ("plain.log", LOG, &["--only", "status>=500"], "status=5xx"),
     ("plain.log", LOG, &["--only", "path=/none"], "--only"),
     ("plain.log", LOG, &["--since", "2025-01-01"], "--since"),
     ("plain.log", LOG, &["--since", "yesterday"], "such as 2024-05-20"),

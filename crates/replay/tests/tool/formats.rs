@@ -377,6 +377,13 @@ const FORMATS: &[FormatSample] = &[
         &["--key", "client", "--cost", "tokens"],
     ),
     format(
+        "tables with a log line or JSON in each row, as CloudWatch, Grafana and Splunk export them",
+        "a column `@message`, `Line` or `_raw`",
+        "@timestamp,@message\n",
+        r#"2024-05-20 00:00:0S.123,"CLIENT - - [20/May/2024:00:00:0S +0000] ""GET /a HTTP/1.1"" 200 5""#,
+        &[],
+    ),
+    format(
         "tables below comments",
         "`#` before each comment; the last may be the header",
         "# made by x\n# time;client;tokens\n",

@@ -33,6 +33,18 @@ fn rows_may_end_with_a_delimiter() {
 }
 
 #[test]
+fn ipv4_clients_of_one_network_share_a_meter() {
+    let clients = ["192.0.2.1", "192.0.2.200", "192.0.3.1", "2001:db8::1"];
+    let log = file("ipv4.log", clients.map(|client| log_line(client, 1)).concat());
+    let printed = report(&["--limit", "1/s", "--ipv4-prefix", "24", "--spread=none", &log]);
+    assert!(
+        printed.contains("1 of 3") && printed.contains("192.0.2.0/24"),
+        "{printed}"
+    );
+    assert!(printed.contains("by ip, IPv4 by /24"), "{printed}");
+}
+
+#[test]
 fn keys_have_no_surrounding_blanks() {
     let table = file(
         "blanks.csv",
@@ -62,8 +74,8 @@ fn one_key_above_the_maximum_is_an_error() {
         assert!(report(&asked("5")).contains("0 of 5"));
         assert_eq!(
             complaint(&asked("4")),
-            "met 5 keys, and --keys allows 4: raise --keys, or group keys by a coarser --by or, for IPv6 addresses, by \
-             --ipv6-prefix"
+            "met 5 keys, and --keys allows 4: raise --keys, or group keys by a coarser --by or, for addresses, by \
+             --ipv4-prefix and --ipv6-prefix"
         );
     }
 }

@@ -1,0 +1,84 @@
+//! Reads the log lines that a table has in one of its columns, as `CloudWatch`, Loki and Splunk export them.
+
+use super::columns::{Columns, HeaderSample};
+use super::json::WRAPPERS;
+use super::record::{Fed, Splitter};
+use super::{Options, names};
+use crate::bad::BadLine;
+use crate::by::By;
+
+/// The cells of one column, each with a line of another format.
+#[derive(Debug)]
+pub(super) struct Cells {
+    splitter: Splitter,
+    /// The name of the column.
+    name: Vec<u8>,
+    at: usize,
+    /// True if the quote of the last row is not closed, as after a line with its line feed.
+    is_open: bool,
+}
+
+impl Cells {
+    /// Finds the columns that may hold lines, in a table that does not have the key itself. Returns each with the lines of the first rows.
+    pub(super) fn detect(input: &str, rows: &[&[u8]], delimiter: u8, options: &Options) -> Vec<(Self, Vec<Vec<u8>>)> {
+        let Some((header, rows)) = rows.split_first() else {
+            return Vec::new();
+        };
+        let rows = &rows[..rows.len().min(100)];
+        let mut splitter = Splitter::new(delimiter, true);
+        let mut split = |row: &[u8]| -> Option<Vec<Vec<u8>>> {
+            splitter.begin();
+            let is_whole = splitter.feed(row) == Ok(Fed::Whole);
+            is_whole.then(|| splitter.fields().map(<[u8]>::to_vec).collect())
+        };
+        let Some(names) = split(header) else { return Vec::new() };
+        let samples: Vec<Vec<Vec<u8>>> = rows.iter().filter_map(|row| split(row)).collect();
+        let sample = HeaderSample {
+            input,
+            called: "column",
+            format: "a table",
+            names: &names,
+            samples: &samples,
+            default: &By::Ip,
+        };
+        if Columns::find(&sample, options).is_ok() {
+            return Vec::new();
+        }
+        let bare: Vec<&[u8]> = names
+            .iter()
+            .map(|name| name.strip_prefix(b"@").unwrap_or(name))
+            .collect();
+        let places = WRAPPERS.iter().filter_map(|wrapper| names::place(&bare, wrapper));
+        let cells = |at: usize| Self {
+            splitter: Splitter::new(delimiter, true),
+            name: names[at].clone(),
+            at,
+            is_open: false,
+        };
+        let lines = |at: usize| {
+            let mut cells = cells(at);
+            let lines = rows.iter().filter_map(|row| cells.read(row).ok().map(<[u8]>::to_vec));
+            lines.filter(|line| !line.is_empty()).collect::<Vec<_>>()
+        };
+        places.map(|at| (cells(at), lines(at))).collect()
+    }
+
+    /// Returns the line in a row; empty if there is none, as in the header.
+    pub(super) fn read(&mut self, row: &[u8]) -> Result<&[u8], BadLine> {
+        // The rest of a row whose line ends with a line feed.
+        if std::mem::take(&mut self.is_open) && row.starts_with(b"\"") {
+            return Ok(b"");
+        }
+        self.splitter.begin();
+        self.is_open = self.splitter.feed(row)? == Fed::Open;
+        let whole = self.splitter.len();
+        let line = if self.at < whole {
+            self.splitter.field(self.at)
+        } else if self.is_open && self.at == whole {
+            self.splitter.open_field()
+        } else {
+            return Err(BadLine::NoMessage);
+        };
+        Ok(if line == self.name { b"" } else { line.trim_ascii() })
+    }
+}
