@@ -43,7 +43,8 @@ pub trait Decider: Send + Sync {
     /// [`NonConformance`] if the cell does not conform. It holds the instant from which the cell would conform. Nothing has changed.
     fn check_at(&self, at: Instant) -> Result<(), NonConformance>;
 
-    /// Decides one cell now, and counts it if it conforms. Meters read their own clock.
+    /// Decides one cell now, and counts it if it conforms. Meters read their own clock. A wrapper around a meter should forward this method, too: the
+    /// default decides at `Instant::now()`.
     ///
     /// # Errors
     ///
@@ -73,7 +74,8 @@ pub trait MultiDecider: Send + Sync {
     /// - [`InsufficientCapacity`](NegativeMultiDecision::InsufficientCapacity) if the batch exceeds the burst, so that it can never conform.
     fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision>;
 
-    /// Decides a batch of `n` cells now, and counts all of them if all conform. Meters read their own clock.
+    /// Decides a batch of `n` cells now, and counts all of them if all conform. Meters read their own clock; as for [`Decider::check`], a wrapper
+    /// should forward this method.
     ///
     /// # Errors
     ///
@@ -119,7 +121,7 @@ decide_through!(alloc::boxed::Box<D>, alloc::sync::Arc<D>);
 /// Admits every cell: no limit, no state, no clock. Use it for tests, and as the floor for measuring a meter.
 ///
 /// ```
-/// use ratelimit_meter::{Decider, example_algorithms::Allower};
+/// use ratelimit_meter::{Allower, Decider};
 ///
 /// let allower = Allower::new();
 /// assert_eq!(allower.check(), Ok(()));

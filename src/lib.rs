@@ -39,7 +39,7 @@
 //! | a limit that only one thread uses | [`LocalMeter`] |
 //! | cells that never come back | [`Budget`] |
 //! | loops for which one atomic is too much | [`LeasedMeter`] |
-//! | no limit, in tests | [`Allower`](example_algorithms::Allower) |
+//! | no limit, in tests | [`Allower`] |
 //!
 //! [`GCRA`] and [`LeakyBucket`] decide exactly alike for the same quota: the standard (ITU-T I.371) defines one test in two ways. A burst of an
 //! [`Exponential`] comes back more slowly than a burst of the other two. An [`Exponential`] has no burst apart from its limit.
@@ -160,10 +160,10 @@ mod variants;
 
 #[cfg(feature = "std")]
 pub use algorithms::Exponential;
-pub use algorithms::{GCRA, LeakyBucket};
+pub use algorithms::{GCRA, InconsistentCapacity, LeakyBucket};
 pub use budget::{Budget, OverBudget};
 pub use check_all::{AllDenied, Checkable, check_all, check_all_at, take_all, take_all_at};
-pub use decider::{Decider, MultiDecider};
+pub use decider::{Allower, Decider, MultiDecider};
 #[cfg(feature = "dual")]
 pub use dual::{Dual, DualNonConformance, DualStatus, DualTaken, NegativeDualDecision, RefusedBy};
 #[cfg(feature = "keyed")]

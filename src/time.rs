@@ -1,8 +1,12 @@
 //! The instants that decisions take.
 //!
 //! With the feature `std`, an [`Instant`] is `std::time::Instant`. Without `std` it is a number of nanoseconds since an epoch that the caller chooses:
-//! the start of the program, or any other time that does not move. [`at`] and [`since_epoch`] convert between nanoseconds and instants in either build,
+//! the start of the program, or another time that does not move. [`at`] and [`since_epoch`] convert between nanoseconds and instants in either build,
 //! so code that uses them compiles with and without `std`.
+//!
+//! A meter's time line is 36.5 years long, and begins at the epoch or a day before the meter was made. So nanoseconds since 1970 are past its end, where a
+//! meter denies for good. Subtract a first reading from such times, or give the meter a clock that reads them: the time line of
+//! [`with_clock`](crate::Meter::with_clock) begins a day before the clock's time.
 //!
 //! In a browser (`wasm32-unknown-unknown`), `std::time::Instant::now` panics. With the feature `web-time`, an [`Instant`] there comes from the crate
 //! `web_time`, which has the same methods; on other targets the feature changes nothing.
@@ -61,7 +65,8 @@ pub(crate) fn epoch() -> Instant {
     *EPOCH.get_or_init(|| before(Instant::now(), 86_400 * NANOS_PER_SEC))
 }
 
-/// Returns the instant `ns` nanoseconds after the epoch, or the platform's last.
+/// Returns the instant `ns` nanoseconds after the epoch, or the platform's last. An instant 36.5 years after the epoch is past the end of most meters'
+/// time lines; see the [module](self).
 ///
 /// With `std`, the epoch is a day before the first use of the epoch in this process.
 #[must_use]

@@ -10,7 +10,8 @@ use core::fmt;
 use core::hash::{BuildHasher, Hash};
 use core::marker::PhantomData;
 use parking_lot::Mutex;
-use ratelimit_meter::{KeyedMeter, MeterKind};
+use ratelimit_meter::keyed::KeyHashes;
+use ratelimit_meter::{GCRA, KeyedMeter, MeterKind};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -51,7 +52,7 @@ where
 }
 
 /// A map from a key to its meter in a table; see [`Keyed::of_table`].
-pub struct TableKeys<K, M: MeterKind, H>(KeyedMeter<K, M, H>);
+pub struct TableKeys<K, M: MeterKind = GCRA, H = KeyHashes>(KeyedMeter<K, M, H>);
 
 impl<K, M, H> MeterMap<K> for TableKeys<K, M, H>
 where
@@ -81,7 +82,8 @@ impl<K, M: MeterKind, H> fmt::Debug for TableKeys<K, M, H> {
 
 /// Adds waiting to the meters of keys: first come, first served, for each key.
 ///
-/// A key has a queue only while a caller waits for its cells. (The queue of a forgotten future stays.)
+/// A key has a queue only while a caller waits for its cells. (The queue of a forgotten future stays.) Tasks share it in an [`Arc`]. For a
+/// `KeyedMeter<String>`, its type in a struct is `Keyed<String>`.
 ///
 /// If the keys of a table have different [tiers](KeyedMeter::in_tier), make a limiter for each tier: `Keyed::of_table(table.in_tier(paid)?)`. Then wait
 /// with the limiter of the key's tier. For two limits of each key, make a limiter for each table of a
@@ -106,7 +108,7 @@ impl<K, M: MeterKind, H> fmt::Debug for TableKeys<K, M, H> {
 /// # Ok(())
 /// # }
 /// ```
-pub struct Keyed<K, P: MeterMap<K>> {
+pub struct Keyed<K, P: MeterMap<K> = TableKeys<K>> {
     meters: P,
     catch_up: Duration,
     shift: Shift,

@@ -42,6 +42,31 @@ use tokio::task::coop::poll_proceed;
 /// waiters that can be served. A change through a plain clone of the meter is noticed within one poll interval. The interval is a second or, if
 /// longer, a sixteenth of the time that the head has waited. A caller that acquires or tries meanwhile notices the change, too.
 ///
+/// If a server asks callers to wait (`Retry-After`), take all cells that would conform by then: the next cell conforms at that instant or later, and
+/// no later than one emission interval after it. A second answer with the same instant changes nothing. (For a key of a [`Keyed`](crate::Keyed), do the
+/// same with the key of the table, and call [`refresh_key`](crate::Keyed::refresh_key).)
+///
+/// ```
+/// use ratelimit_meter::{GCRA, Quota};
+/// use ratelimit_meter_tokio::{TokioClock, Waiting};
+/// use std::time::Duration;
+/// use tokio::time::Instant;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let meter = GCRA::from_quota("50/s".parse::<Quota>()?)?.with_clock(TokioClock);
+/// let limiter = Waiting::new(meter);
+/// let start = Instant::now();
+/// let until = start + Duration::from_secs(2); // Retry-After: 2
+/// for _task in 0..3 {
+///     limiter.change(|meter| meter.check_up_to_at(u32::MAX, until.into_std()));
+/// }
+/// limiter.acquire(1).await?;
+/// assert_eq!(start.elapsed(), Duration::from_millis(2020));
+/// # Ok(())
+/// # }
+/// ```
+///
 /// If a burst is lowered below the cells of a waiter, that waiter is denied when it becomes the head: its acquire returns
 /// [`InsufficientCapacity`](crate::InsufficientCapacity), and the waiters behind it move up.
 pub struct Waiting<S: Source> {

@@ -1,9 +1,9 @@
-//! The rows of the migration notes for limiters that wait: Guava, resilience4j, uber-go, aiolimiter and p-throttle.
+//! The rows of the migration notes for limiters that wait: Guava, resilience4j, uber-go, aiolimiter, p-throttle and tokio.
 
 use crate::support::ms;
 use ratelimit_meter::{GCRA, LeakyBucket, Quota, nonzero};
-use ratelimit_meter_tokio::{AcquireError, Waiting};
-use tokio::time::{Duration, Instant, sleep};
+use ratelimit_meter_tokio::{AcquireError, RateLimiter, Waiting};
+use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep};
 
 fn meter(text: &str) -> Waiting<GCRA> {
     Waiting::new(GCRA::from_quota(text.parse().unwrap()).unwrap())
@@ -23,6 +23,29 @@ async fn singles(limiter: &Waiting<GCRA>, cells: usize) -> Vec<u128> {
         came.push(start.elapsed().as_millis());
     }
     came
+}
+
+#[tokio::test(start_paused = true)]
+async fn semaphore_with_a_refill_task_is_a_bucket() {
+    let limiter = RateLimiter::builder().max(3).initial(3).interval(ms(100)).build();
+    let start = Instant::now();
+    for came in [0, 0, 0, 100, 200] {
+        limiter.acquire_one().await;
+        assert_eq!(start.elapsed(), ms(came));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn interval_with_delay_is_a_burst_of_one() {
+    let limiter = meter("1/100ms burst 1");
+    let mut interval = interval(ms(100));
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for work in [0, 30, 250, 10, 1000, 0] {
+        interval.tick().await;
+        limiter.try_acquire(1).expect("a cell at each tick");
+        assert!(limiter.try_acquire(1).is_err());
+        sleep(ms(work)).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
