@@ -87,7 +87,11 @@ fn trace(store: &impl BlockingStore, quota: &str, strict: bool, steps: usize, rn
             Verb::Peek,
             Verb::Charge,
             Verb::UpTo,
-        ][rng.usize(..7)];
+            Verb::Refund,
+            Verb::Cancel {
+                drawn: micros(now - some_time(rng, &[period, period * share])),
+            },
+        ][rng.usize(..9)];
         let n = match verb {
             Verb::Charge => 1,
             _ => [1, 1, 1, 2, top, top + 1, (top / 2).max(1)][rng.usize(..7)],
@@ -121,12 +125,13 @@ fn trace(store: &impl BlockingStore, quota: &str, strict: bool, steps: usize, rn
                     "{context}"
                 );
             }
-            (_, Some(all)) => assert_eq!(all, 1, "{context}"),
+            (Verb::Charge, Some(all)) => assert_eq!(all, 1, "{context}"),
+            (_, Some(none)) => assert_eq!(none, 0, "{context}"),
             (_, None) => panic!("{context}"),
         }
         #[expect(clippy::cast_precision_loss, reason = "at most 2^32")]
         let recorded = match verb {
-            Verb::Peek => 0.0,
+            Verb::Peek | Verb::Refund | Verb::Cancel { .. } => 0.0,
             _ if strict && cells.is_some() => added,
             _ => cells.unwrap_or(0) as f64 * share,
         };
@@ -138,6 +143,12 @@ fn trace(store: &impl BlockingStore, quota: &str, strict: bool, steps: usize, rn
                 counted.push((now, 1.0 - after));
             }
         }
+        let given_back = match verb {
+            Verb::Refund => added,
+            Verb::Cancel { drawn } => added * (-(to_f64(now) - to_f64(drawn.get())) / period).exp(),
+            _ => 0.0,
+        };
+        counted.push((now, -given_back.min(before)));
         counted.retain(|&(at, _)| to_f64(now) - to_f64(at) < 50.0 * period);
         let Level::Share(kept) = state.level else {
             panic!("{context}")

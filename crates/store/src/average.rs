@@ -89,9 +89,6 @@ impl Average {
 
     /// Returns the time from which `n` cells conform, at most [`max_batch`](Self::max_batch); 0 for an idle average.
     pub(crate) fn due(&self, time: Micros, level: f64, n: u32) -> u64 {
-        if level == 0.0 || n == 0 {
-            return 0;
-        }
         let periods = level.ln() - (1.0 - f64::from(n) * self.share).ln() - SLACK;
         let offset = (self.period_us * periods).ceil();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]

@@ -103,3 +103,45 @@ impl LazyStatus {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::average::Average;
+    use crate::limit::Level;
+    use crate::units::Units;
+
+    /// Returns the remaining cells some time after a reply that owes `level`.
+    fn remaining(limit: StoreLimit, level: Level, after: Duration) -> u32 {
+        let clock = Micros::new(1_700_000_000_000_000).unwrap();
+        let state = State { time: clock, level };
+        let reply = Reply {
+            cells: Some(0),
+            clock,
+            states: vec![state],
+        };
+        let received = Instant::now();
+        let known = Known::of(&[limit].into(), &reply, received, received);
+        LazyStatus::ByReply(known, received + after)
+            .status()
+            .unwrap()
+            .remaining()
+    }
+
+    #[test]
+    fn status_counts_cells_drained_since_the_reply() {
+        let units = Units::of("10/s burst 5".parse().unwrap()).unwrap();
+        let after = |ms| {
+            remaining(
+                StoreLimit::Bucket(units),
+                Level::Units(units.burst()),
+                Duration::from_millis(ms),
+            )
+        };
+        assert_eq!([0, 300, 500, 10_000].map(after), [0, 3, 5, 5]);
+        // A cell is 1 - e^-0.1 of the threshold, and e^-1 of it is left after a minute.
+        let average = Average::of("10/min".parse().unwrap()).unwrap();
+        let after = |s| remaining(StoreLimit::Average(average), Level::Share(1.0), Duration::from_secs(s));
+        assert_eq!([0, 60, 6000].map(after), [0, 6, 10]);
+    }
+}

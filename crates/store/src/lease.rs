@@ -120,6 +120,23 @@ impl Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn joined_block_is_as_old_as_the_older() {
+        let now = Instant::now();
+        let block = |cells, drawn, ms| Block {
+            cells,
+            drawn: Micros::new(drawn).unwrap(),
+            expires: now + Duration::from_millis(ms),
+        };
+        let (older, newer) = (block(2, 7, 10), block(3, 8, 20));
+        for joined in [older.joined(newer), newer.joined(older)] {
+            assert_eq!(
+                (joined.cells, joined.drawn, joined.expires),
+                (5, older.drawn, older.expires)
+            );
+        }
+    }
     use crate::units::Units;
 
     const MS: Duration = Duration::from_millis(1);

@@ -235,7 +235,7 @@ fn room(verb: Verb, now: Micros, ask: &Ask<'_>, found: &Found) -> Option<u64> {
             })
         }
         (StoreLimit::Average(average), Level::Share(level)) => {
-            let n = u32::try_from(ask.n.min(most)).unwrap_or(u32::MAX);
+            let n = u32::try_from(ask.n).unwrap_or(u32::MAX);
             Some(u64::from(average.room(found.time, level, now, n)))
         }
         _ => None,
@@ -313,8 +313,8 @@ fn to_rest(limit: &StoreLimit, state: State, now: Micros) -> u64 {
     let after = match (limit, state.level) {
         (_, Level::Units(0)) => 0,
         (StoreLimit::Bucket(units), Level::Units(level)) => level.div_ceil(units.drain()) + units.tick_us(),
-        (StoreLimit::Average(average), Level::Share(level)) if level > 0.0 => {
-            // Until the remainder is worth less than a microsecond.
+        (StoreLimit::Average(average), Level::Share(level)) => {
+            // Until the remainder is worth less than a microsecond: at once if nothing is owed.
             let periods = level.ln() + average.period_us().ln() + 1.0;
             #[expect(
                 clippy::cast_possible_truncation,

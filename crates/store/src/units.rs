@@ -134,8 +134,7 @@ impl Units {
     /// Returns the units owed at the tick of `at`: more than the level if the state is of a later time.
     pub(crate) fn owed(&self, time: Micros, level: u64, at: Micros) -> i128 {
         let drained = (i128::from(at.tick(self.tick_us)) - i128::from(time.get())) * i128::from(self.drain);
-        let owed = i128::from(level) - drained;
-        if drained > 0 { owed.max(0) } else { owed }
+        (i128::from(level) - drained).max(0)
     }
 
     /// Returns how many cells conform at once at a time.
@@ -178,24 +177,16 @@ fn best_at_most((p, q): (u64, u64), most: u64) -> (u64, u64) {
     loop {
         let below = p * low.1 - low.0 * q;
         let above = high.0 * q - p * high.1;
-        if below == 0 {
-            break;
-        }
         let run = (below / above).min((most - low.1) / high.1);
         low = (low.0 + run * high.0, low.1 + run * high.1);
-        let below = p * low.1 - low.0 * q;
-        if low.1 + high.1 > most || below == 0 {
-            break;
-        }
-        // As far down as `high` stays above p/q.
-        let run = ((above - 1) / below).min((most - high.1) / low.1);
-        if run == 0 {
-            break;
-        }
-        high = (high.0 + run * low.0, high.1 + run * low.1);
         if low.1 + high.1 > most {
             break;
         }
+        // As far down as `high` stays above p/q. `high` moves, because `low` has gone as far up as it stays below p/q. It never is p/q, because q
+        // exceeds `most`.
+        let below = p * low.1 - low.0 * q;
+        let run = (above - 1) / below;
+        high = (high.0 + run * low.0, high.1 + run * low.1);
     }
     let [numerator, denominator] = [low.0, low.1].map(|n| u64::try_from(n).unwrap_or(0));
     (whole * denominator + numerator, denominator)

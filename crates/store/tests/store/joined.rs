@@ -36,6 +36,20 @@ async fn four_hundred_tasks_share_two_calls_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn calls_are_not_joined_if_so_set() {
+    let probe = Probe::with(Network::Delay(2 * MS));
+    let meter = SharedMeter::builder("api", "10/d".parse().unwrap())
+        .join_calls(false)
+        .build(probe.clone())
+        .unwrap();
+    let verdicts = tokio::join!(meter.check("a"), meter.check("a"), meter.check("a"));
+    assert!(
+        verdicts.0.unwrap().is_admitted() && verdicts.1.unwrap().is_admitted() && verdicts.2.unwrap().is_admitted()
+    );
+    assert_eq!(probe.take_calls(), [(Verb::Check, 1); 3]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn subjects_do_not_wait_for_each_other() {
     let probe = Probe::with(Network::Delay(2 * MS));
     let meter = SharedMeter::builder("api", "1/s".parse().unwrap())

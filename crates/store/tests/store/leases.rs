@@ -92,24 +92,31 @@ async fn cells_are_lost_when_their_time_is_over() {
     assert_eq!(meter.check("a").await.unwrap().via(), &Via::Store);
 }
 
-/// A lease for all that wait is denied if a part of them conforms; then they are asked for in parts.
+/// A lease for all that wait is denied if a part of them conforms; then they are asked for in parts. If more wait than a lease can admit, they are
+/// asked for in parts at first.
 #[tokio::test(start_paused = true)]
 async fn denied_shared_lease_serves_callers_in_part() {
-    let probe = Probe::with(Network::Delay(2 * MS));
-    let meter = SharedMeter::builder("api", "10/d".parse().unwrap())
-        .lease(LeaseSettings::kept_for(86_400_000 * MS))
-        .build(probe.clone())
-        .unwrap();
-    assert!(meter.check("a").await.unwrap().is_admitted());
-    probe.take_calls();
-    let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..30 {
-        let meter = meter.clone();
-        tasks.spawn(async move { meter.check("a").await.unwrap().is_admitted() });
+    for (callers, is_leased_first) in [(10, true), (30, false)] {
+        let probe = Probe::with(Network::Delay(2 * MS));
+        let meter = SharedMeter::builder("api", "10/d".parse().unwrap())
+            .lease(LeaseSettings::kept_for(86_400_000 * MS))
+            .build(probe.clone())
+            .unwrap();
+        assert!(meter.check("a").await.unwrap().is_admitted());
+        probe.take_calls();
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..callers {
+            let meter = meter.clone();
+            tasks.spawn(async move { meter.check("a").await.unwrap().is_admitted() });
+        }
+        let admitted = tasks.join_all().await.into_iter().filter(|&admitted| admitted).count();
+        assert_eq!(admitted, 9);
+        let calls = probe.take_calls();
+        assert!(calls.iter().any(|(verb, _)| *verb == Verb::UpTo));
+        let is_in_parts =
+            |calls: &[(Verb, u64)]| matches!(calls, [(Verb::Lease { .. }, all), (Verb::UpTo, parts)] if all == parts);
+        assert_eq!(calls.windows(2).any(is_in_parts), is_leased_first, "{calls:?}");
     }
-    let admitted = tasks.join_all().await.into_iter().filter(|&admitted| admitted).count();
-    assert_eq!(admitted, 9);
-    assert!(probe.take_calls().iter().any(|(verb, _)| *verb == Verb::UpTo));
 }
 
 #[tokio::test(start_paused = true)]

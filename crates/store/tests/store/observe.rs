@@ -109,6 +109,10 @@ fn decisions_failures_and_round_trips_are_counted() {
             for _ in 0..6 {
                 assert!(meter.check("c").await.is_err());
             }
+            assert_eq!(
+                recorded.0.lock().unwrap()[r#"ratelimit_store_breaker_open meter="api""#],
+                1.0
+            );
             tokio::time::sleep(Duration::from_secs(10)).await;
             probe.set(Network::Instant);
             let _ = meter.check("c").await.unwrap();

@@ -66,6 +66,20 @@ async fn precheck_counts_nothing_and_remembers_denials() {
     assert_eq!(meter.precheck_n("a", 1).await.unwrap().via(), &Via::Store);
 }
 
+#[tokio::test(start_paused = true)]
+async fn as_many_subjects_are_remembered_as_set() {
+    let meter = SharedMeter::builder("api", "1/d".parse().unwrap())
+        .remembered_subjects(16)
+        .build(Probe::new())
+        .unwrap();
+    for subject in 0..64 {
+        let subject = subject.to_string();
+        assert!(meter.check(&subject).await.unwrap().is_admitted());
+        assert!(!meter.check(&subject).await.unwrap().is_admitted());
+    }
+    assert!((1..=16).contains(&meter.stats().remembered_subjects));
+}
+
 /// The store decides at 20 ms, and its reply arrives at 40 ms. The next cell conforms at 120 ms, by the store's clock.
 #[tokio::test(start_paused = true)]
 async fn wait_counts_from_the_sending_of_the_call() {

@@ -57,6 +57,12 @@ async fn zero_or_excessive_cells_cause_no_call() {
     assert_eq!((none.is_admitted(), none.via()), (true, &Via::Quota));
     let never = meter.check_n("a", 6).await.unwrap();
     assert_eq!(never.decision(), Err(NegativeMultiDecision::InsufficientCapacity(6)));
+    let at = Micros::new(1_700_000_000_000_000).unwrap();
+    for n in [0, 6] {
+        let expected = meter.check_n("a", n).await.unwrap().decision();
+        assert_eq!(meter.peek_n("a", n).await.unwrap().decision(), expected);
+        assert_eq!(meter.check_n_at("a", n, at).await.unwrap().decision(), expected);
+    }
     assert_eq!(meter.check_up_to("a", 0).await.unwrap().cells(), 0);
     assert_eq!(meter.charge("a", 0).await.unwrap(), 0);
     meter.refund("a", 0).await.unwrap();
@@ -133,6 +139,23 @@ async fn meters_of_one_slot_decide_together() {
         "the denial counted nowhere"
     );
     assert!(tenant.check_with("t7", &[(&user, "bob")]).await.unwrap().is_admitted());
+}
+
+#[tokio::test(start_paused = true)]
+async fn longest_denial_is_reported_in_any_order() {
+    let probe = Probe::new();
+    let [day, hour] = ["1/d", "1/h"].map(|text| {
+        let builder = SharedMeter::builder(text, quota(text)).in_slot("t7");
+        builder.build(probe.clone()).unwrap()
+    });
+    assert!(day.check_with("a", &[(&hour, "a")]).await.unwrap().is_admitted());
+    for (first, second) in [(&day, &hour), (&hour, &day)] {
+        let denied = first.check_with("a", &[(second, "a")]).await.unwrap();
+        let Err(NegativeMultiDecision::BatchNonConforming(1, next)) = denied.decision() else {
+            panic!("{denied:?}");
+        };
+        assert_eq!(next.wait_time_from(Instant::now().into_std()), 86_400_000 * MS);
+    }
 }
 
 #[tokio::test(start_paused = true)]
