@@ -152,7 +152,8 @@ pub enum OnStoreFailure {
 /// The inner service must be `Clone`, because the future of a request calls it after the store's answer. While a request waits for the answer, it holds
 /// no permit of the inner service.
 ///
-/// Such a limit has no tiers. For plans, make a layer for each plan, which applies [`only`](Self::only) to requests of that plan.
+/// Such a limit has no tiers. For plans, make a layer for each plan, which applies [`only`](Self::only) to requests of that plan. If their meters have one
+/// name in one store, a client that changes its plan keeps its debt.
 ///
 /// ```
 /// use ratelimit_meter_tower::{Answer, Distributed, OnStoreFailure, PeerIp, RateLimitLayer, RemoteMeter, StoreFailed};
@@ -244,6 +245,30 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(Box::new(move || Box::pin(tokio::time::sleep(deadline))));
         self
+    }
+
+    /// Returns the subject by which the meter knows a key, as for a page that shows and resets the limits of clients: `peek` and `reset` of a
+    /// `SharedMeter` take it. The closure writes the key as its [`Key`] does; see [`Limiter::remaining`](crate::Limiter::remaining).
+    ///
+    /// ```
+    /// # struct Sidecar;
+    /// # impl ratelimit_meter_tower::RemoteMeter for Sidecar {
+    /// #     async fn take(&self, _: &str, _: u32) -> Result<ratelimit_meter_tower::Answer, ratelimit_meter_tower::StoreFailed> {
+    /// #         Ok(ratelimit_meter_tower::Answer::admitted())
+    /// #     }
+    /// # }
+    /// use ratelimit_meter_tower::{Distributed, PeerIp, RateLimitLayer};
+    ///
+    /// let layer = RateLimitLayer::remote(Distributed::new(PeerIp::new(), "10/min".parse()?, Sidecar));
+    /// let client = "192.0.2.1".parse()?;
+    /// assert_eq!(layer.limits().subject(|key| PeerIp::new().write(client, key)), "192.0.2.1|");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn subject(&self, key: impl FnOnce(&mut KeyWriter<'_>)) -> String {
+        let mut spelled = String::new();
+        key(&mut KeyWriter::spelling(&self.hashes, &mut spelled));
+        spelled
     }
 
     /// Asks the meter, until the deadline.
