@@ -45,6 +45,31 @@ impl MemoryStore {
     }
 
     /// Returns a store without keys that reads its time from `clock`; `None` fails the call with [`StoreError::WrongTime`].
+    ///
+    /// In a test, tokio's clock may be paused, so that the test waits for nothing. A `SharedMeter` remembers denials by that clock, so let the store
+    /// read it, too:
+    ///
+    /// ```
+    /// # #[cfg(feature = "tokio")] {
+    /// use ratelimit_meter_store::{MemoryStore, Micros, SharedMeter};
+    /// use std::time::{Duration, SystemTime};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (start, wall) = (tokio::time::Instant::now(), SystemTime::now());
+    /// let store = MemoryStore::with_clock(move || Micros::from_system_time(wall + start.elapsed()));
+    /// let clients = SharedMeter::builder("api", "10/min".parse()?).build(store)?;
+    /// for _ in 0..10 {
+    ///     assert!(clients.check("alice").await?.is_admitted());
+    /// }
+    /// assert!(!clients.check("alice").await?.is_admitted());
+    /// tokio::time::sleep(Duration::from_secs(6)).await; // at once, in paused time
+    /// assert!(clients.check("alice").await?.is_admitted());
+    /// # Ok(())
+    /// # }
+    /// # main().expect("a test");
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_clock(clock: impl Fn() -> Option<Micros> + Send + Sync + 'static) -> Self {
         Self {

@@ -31,6 +31,19 @@ async fn denial_holds_until_its_instant() {
     assert_eq!((admitted.is_admitted(), admitted.via()), (true, &Via::Store));
 }
 
+/// A meter for each plan, all with one name over one store.
+#[tokio::test(start_paused = true)]
+async fn client_that_changes_its_plan_keeps_its_debt() {
+    let store = Probe::new();
+    let plan = |text| SharedMeter::builder("api", quota(text)).build(store.clone()).unwrap();
+    let (free, paid) = (plan("10/h"), plan("100/h"));
+    assert!(free.check_n("a", 10).await.unwrap().is_admitted());
+    let remaining = async || paid.peek("a").await.unwrap().status().unwrap().remaining();
+    assert_eq!(remaining().await, 90);
+    free.reset("a").await.unwrap();
+    assert_eq!(remaining().await, 100);
+}
+
 #[tokio::test(start_paused = true)]
 async fn status_returns_remaining_cells() {
     let meter = SharedMeter::builder("api", quota("10/s burst 5"))

@@ -319,8 +319,8 @@ impl<K: Key> Limiter<ByKey<K>> {
         Ok(Self::with(ByKey::new(key), lanes))
     }
 
-    /// Returns the number of cells of a key that conform at once, by the quota of the first tier. The closure writes the key as its [`Key`] does:
-    /// [`PeerIp`](crate::PeerIp) by [`PeerIp::write`](crate::PeerIp::write), [`ExtensionKey`](crate::ExtensionKey) a value,
+    /// Returns the number of cells of a key that conform at once, by the quota of the first tier; see [`remaining_in`](Self::remaining_in). The
+    /// closure writes the key as its [`Key`] does: [`PeerIp`](crate::PeerIp) by [`PeerIp::write`](crate::PeerIp::write), [`ExtensionKey`](crate::ExtensionKey) a value,
     /// [`HeaderKey`](crate::HeaderKey) a value of bytes.
     ///
     /// ```
@@ -333,7 +333,18 @@ impl<K: Key> Limiter<ByKey<K>> {
     /// ```
     #[must_use]
     pub fn remaining(&self, key: impl FnOnce(&mut KeyWriter<'_>)) -> u64 {
-        let ticket = self.ticket_of(key);
+        self.remaining_in(0_u8, key)
+    }
+
+    /// Returns the number of cells of a key that conform at once, by the quota of a tier, which is found as by [`tier_by`](Self::tier_by); the
+    /// closure as for [`remaining`](Self::remaining).
+    #[must_use]
+    pub fn remaining_in(&self, tier: impl Into<TierName>, key: impl FnOnce(&mut KeyWriter<'_>)) -> u64 {
+        let tier = self.target.tier(&tier.into(), &self.rules.warned);
+        let ticket = Ticket {
+            tier,
+            ..self.ticket_of(key)
+        };
         let remaining = self.lanes.iter().map(|lane| lane.meters.remaining(ticket));
         remaining.min().unwrap_or(0)
     }

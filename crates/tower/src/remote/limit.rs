@@ -247,6 +247,30 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
         self
     }
 
+    /// Returns the subject by which the meter knows a key, as for a page that shows and resets the limits of clients: `peek` and `reset` of a
+    /// `SharedMeter` take it. The closure writes the key as its [`Key`] does; see [`Limiter::remaining`](crate::Limiter::remaining).
+    ///
+    /// ```
+    /// # struct Sidecar;
+    /// # impl ratelimit_meter_tower::RemoteMeter for Sidecar {
+    /// #     async fn take(&self, _: &str, _: u32) -> Result<ratelimit_meter_tower::Answer, ratelimit_meter_tower::StoreFailed> {
+    /// #         Ok(ratelimit_meter_tower::Answer::admitted())
+    /// #     }
+    /// # }
+    /// use ratelimit_meter_tower::{Distributed, PeerIp, RateLimitLayer};
+    ///
+    /// let layer = RateLimitLayer::remote(Distributed::new(PeerIp::new(), "10/min".parse()?, Sidecar));
+    /// let client = "192.0.2.1".parse()?;
+    /// assert_eq!(layer.limits().subject(|key| PeerIp::new().write(client, key)), "192.0.2.1|");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn subject(&self, key: impl FnOnce(&mut KeyWriter<'_>)) -> String {
+        let mut spelled = String::new();
+        key(&mut KeyWriter::spelling(&self.hashes, &mut spelled));
+        spelled
+    }
+
     /// Asks the meter, until the deadline.
     pub(super) async fn ask(&self, ask: &StoreAsk) -> Result<Answer, StoreFailed> {
         let meter = &self.tier_for(ask).meter;

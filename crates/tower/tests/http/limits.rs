@@ -75,6 +75,8 @@ fn r13_plan_has_its_own_quota() {
     assert_eq!(remaining(User(3, "team")), "\"default\";r=8;t=3200");
     let policy = field(answer(&layer, by(User(2, "pro"))).headers(), "ratelimit-policy");
     assert_eq!(policy, "\"default\";q=3;w=3600");
+    let left = |tier: &'static str| layer.limits().remaining_in(tier, |key| key.value(&User(3, "team")));
+    assert_eq!((left("default"), left("pro"), left("team")), (0, 2, 8));
     let warnings = warnings_of(|| drop(answer(&layer, by(User(4, "gold")))));
     assert!(warnings[0].contains("gold"), "{warnings:?}");
 }

@@ -68,6 +68,21 @@ async fn two_machines_share_one_quota() {
     assert_eq!(ask(&machines[1], of("bob")).await.status(), 200);
 }
 
+#[tokio::test]
+async fn subject_of_a_key_resets_its_client() {
+    let meter = SharedMeter::<MemoryStore>::builder("api", "2/h".parse().unwrap());
+    let meter = meter.build(MemoryStore::new()).unwrap();
+    let layer = RateLimitLayer::remote(by_user(meter.clone()));
+    for expected in [200, 200, 429] {
+        assert_eq!(ask(&layer, of("alice")).await.status(), expected);
+    }
+    let alice = layer.limits().subject(|key| key.value(b"alice".as_slice()));
+    let status = meter.peek(&alice).await.unwrap().status().unwrap();
+    assert_eq!(status.remaining(), 0);
+    meter.reset(&alice).await.unwrap();
+    assert_eq!(ask(&layer, of("alice")).await.status(), 200);
+}
+
 /// Answers once, then fails, and then hangs.
 #[derive(Clone, Default)]
 struct Dying(Arc<AtomicU32>);
