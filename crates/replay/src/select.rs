@@ -106,9 +106,12 @@ impl Condition {
         matches!(self.subject, By::Column(_))
     }
 
-    /// Returns whether the condition holds for this value. A path is compared by its prefix, and after `==` as a whole; `x` in a status matches any
-    /// digit; the case of methods is ignored. An address is equal in each of its spellings, and a network matches its addresses. A value with `*`
-    /// matches as a whole, with any text for each `*`. A missing value is empty.
+    /// Returns whether the condition holds for this value. A missing value is empty.
+    ///
+    /// - A path is compared by its prefix, and after `==` as a whole.
+    /// - An `x` in a status matches any digit, and the case of methods is ignored.
+    /// - An address is equal in each of its spellings, and a network matches its addresses.
+    /// - A value with `*` matches as a whole, with any text for each `*`.
     #[must_use]
     pub fn holds(&self, value: &[u8]) -> bool {
         let value = value.trim_ascii();

@@ -137,9 +137,6 @@ impl<S: Source> WaitQueue<S> {
                     Some(sooner) => {
                         self.due = Some(sooner);
                         self.plan = None;
-                        if sooner > now {
-                            break;
-                        }
                         self.from = now;
                     }
                     None => self.due = None,
@@ -447,6 +444,10 @@ mod tests {
         denied.queue.due = None;
         denied.queue.serve(&denied.meter, at, &mut woken);
         assert_eq!((woken.len(), denied.queue.serve_at()), (1, Some(at + SECOND)));
+        let ticket = denied.tickets[0];
+        assert_eq!(denied.queue.state(ticket), WaiterState::Denied);
+        denied.queue.forget(ticket);
+        assert_eq!(denied.queue.state(ticket), WaiterState::Served);
     }
 
     /// A plan visits all waiters, which is too much for a thread that wakes for each head.

@@ -154,7 +154,8 @@ pub(super) const NAMED: [NamedFormat; 12] = [
     },
 ];
 
-/// Common and Combined Log Format, and what is often behind it: for the columns that [`AccessLines`](super::access_log::AccessLines) does not have.
+/// Common and Combined Log Format, perhaps with a forwarded list behind it. It has the columns that
+/// [`AccessLines`](super::access_log::AccessLines) lacks.
 const ACCESS: NamedFormat = NamedFormat {
     name: "access",
     what: "Common or Combined Log Format",

@@ -228,3 +228,22 @@ impl Slab {
         self.len -= 1;
     }
 }
+
+#[cfg(all(test, not(ratelimit_meter_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_freed_with_the_last_waiter() {
+        let mut slab = Slab::new();
+        let [denied, _] = [1, 2].map(|number| slab.push(number, 1, Sleeper::Thread(None), Waker::noop().clone()));
+        assert!(slab.deny_head().is_some() && slab.pop().is_some());
+        assert_eq!(
+            (slab.slots.len(), slab.len),
+            (2, 0),
+            "the denied waiter has yet to look"
+        );
+        assert!(slab.remove(denied).is_some());
+        assert!(slab.slots.is_empty());
+    }
+}

@@ -4,9 +4,11 @@ use crate::support::{ByHand, ms, quota};
 use proptest::prelude::*;
 use ratelimit_meter::keyed::{KeyedBuilder, WhenFull};
 use ratelimit_meter::{Dual, Exponential, GCRA, KeyedMeter, LeakyBucket, Quota};
-use ratelimit_meter_tokio::{AcquireError, InsufficientCapacity, Keyed, Patience, Source, TokioClock, Waiting};
+use ratelimit_meter_tokio::{
+    AcquireError, InsufficientCapacity, Keyed, Patience, RateLimiter, Source, TokioClock, Waiting,
+};
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, advance, sleep_until};
 
 const NS: Duration = Duration::from_nanos(1);
 
@@ -216,12 +218,46 @@ async fn plan_follows_the_slot_of_the_head() {
     assert!(head.is_pending());
     let comes = || (not_yet(limiter.try_acquire_key(&new, 1)) - start).as_millis();
     assert_eq!(comes(), 1000);
-    for key in owners {
-        table.key(&key).charge_at(9, start.into_std());
+    for key in &owners {
+        table.key(key).charge_at(9, start.into_std());
     }
     sleep_until(start + ms(1500)).await;
     assert!(head.is_pending());
     assert_eq!(comes(), 10_000);
+    for key in &owners {
+        table.key(key).refund_at(4, start.into_std());
+    }
+    assert_eq!(comes(), 6_000);
+}
+
+/// The next part of the head's cells is due before all of them were planned to come.
+#[tokio::test(start_paused = true)]
+async fn plan_follows_cells_lost_by_a_stall() {
+    let limiter = RateLimiter::builder().interval(ms(10)).max(1).initial(0).build();
+    let start = Instant::now();
+    let mut head = ByHand::new(limiter.acquire(100));
+    assert!(head.is_pending());
+    assert_eq!(comes(&limiter, 1, start), 1010);
+    advance(ms(505)).await;
+    // A catch-up of 10 ms: the bucket held 1 of the 49 cells that had come by 495 ms.
+    assert_eq!(comes(&limiter, 1, start), 1490);
+}
+
+#[tokio::test(start_paused = true)]
+async fn plan_follows_cells_taken_past_waiters() {
+    let limiter = RateLimiter::builder()
+        .interval(ms(10))
+        .max(10)
+        .initial(5)
+        .fair(false)
+        .build();
+    let start = Instant::now();
+    let mut head = ByHand::new(limiter.acquire(10));
+    assert!(head.is_pending());
+    let comes = async || not_yet(limiter.acquire_timeout(7, Duration::ZERO).await) - start;
+    assert_eq!(comes().await, ms(120));
+    assert_eq!(limiter.try_acquire_up_to(3), 3);
+    assert_eq!(comes().await, ms(150));
 }
 
 #[tokio::test(start_paused = true)]
