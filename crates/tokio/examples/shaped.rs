@@ -113,7 +113,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Shaped<T> {
     }
 }
 
-/// Returns a limit of this many bytes a second. The burst is no less than what a connection waits for at once.
+/// Returns a limit of this many bytes a second.
 fn bandwidth(quota: &str) -> Result<Bandwidth, Box<dyn std::error::Error>> {
     Ok(Waiting::new(Adjustable::<GCRA>::from_quota(quota.parse()?)?))
 }

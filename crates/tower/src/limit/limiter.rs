@@ -336,8 +336,8 @@ impl<K: Key> Limiter<ByKey<K>> {
         self.remaining_in(0_u8, key)
     }
 
-    /// Returns the number of cells of a key that conform at once, by the quota of a tier, which is found as by [`tier_by`](Self::tier_by); the
-    /// closure as for [`remaining`](Self::remaining).
+    /// Returns the number of cells of a key that conform at once, by the quota of this tier. A tier that does not exist is the first, as in
+    /// [`tier_by`](Self::tier_by). The closure writes the key as for [`remaining`](Self::remaining).
     #[must_use]
     pub fn remaining_in(&self, tier: impl Into<TierName>, key: impl FnOnce(&mut KeyWriter<'_>)) -> u64 {
         let tier = self.target.tier(&tier.into(), &self.rules.warned);
