@@ -29,7 +29,7 @@ pub(crate) const IDLE: Duration = Duration::from_secs(5);
 
 /// The longest time for a decision. The client may lose a call if the connection ends while the call is sent. A caller without a deadline would then wait
 /// for ever.
-const LONGEST: Duration = Duration::from_secs(10);
+pub(crate) const LONGEST: Duration = Duration::from_secs(10);
 
 /// A store on Redis 6.2 or later, or Valkey: one script call for each decision, by the server's clock.
 ///
