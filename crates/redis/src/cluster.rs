@@ -227,7 +227,6 @@ impl AsyncStore for RedisClusterStore {
             connection,
             slot,
         };
-        cluster.try_if_idle().await;
         decide(&cluster, verb, at, asks).await
     }
 }
@@ -305,6 +304,7 @@ impl Cluster<'_> {
 
 impl SendOnce for Cluster<'_> {
     async fn send(&self, cmd: &Cmd) -> RedisResult<Value> {
+        self.try_if_idle().await;
         let mut connection = self.connection();
         let answer = redis::aio::ConnectionLike::req_packed_command(&mut connection, cmd);
         self.answer(answer).await?.extract_error()
@@ -358,7 +358,7 @@ fn slot(key: &[u8]) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::IDLE;
+    use crate::store::{IDLE, LONGEST};
     use ratelimit_meter_store::{StoreLimit, Units};
     use ratelimit_meter_store_check::proxy::{Proxy, Replies};
     use ratelimit_meter_store_check::server::{Server, wait_for};
@@ -464,6 +464,31 @@ mod tests {
         }
         let tasks = runtime.metrics().num_alive_tasks();
         assert!(tasks < CALLS / 2, "{tasks} tasks");
+    }
+
+    /// A call without a deadline. The clock of the runtime is paused, and goes to the end of each wait.
+    #[test]
+    fn idle_call_to_a_silent_node_ends() {
+        let Some((node, proxy, store)) = held_store() else {
+            return;
+        };
+        proxy.set(Replies::Pass);
+        let limit = StoreLimit::Bucket(Units::of("10/d".parse().unwrap()).unwrap());
+        let asks = [Ask {
+            key: "k",
+            limit: &limit,
+            n: 1,
+        }];
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().build().unwrap();
+        assert!(wait_for(|| runtime.block_on(is_connected(&store))));
+        store.current().answered = Instant::now().checked_sub(IDLE);
+        node.signal("-STOP");
+        let answer = runtime.block_on(async {
+            tokio::time::pause();
+            tokio::time::timeout(2 * LONGEST, store.decide(Verb::Check, None, &asks)).await
+        });
+        assert!(matches!(answer, Ok(Err(StoreError::TimedOut))), "{answer:?}");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(crate) const IDLE: Duration = Duration::from_secs(5);
 
 /// The longest time for a decision. The client may lose a call if the connection ends while the call is sent. A caller without a deadline would then wait
 /// for ever.
-const LONGEST: Duration = Duration::from_secs(10);
+pub(crate) const LONGEST: Duration = Duration::from_secs(10);
 
 /// A store on Redis 6.2 or later, or Valkey: one script call for each decision, by the server's clock.
 ///
@@ -109,8 +109,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
     /// store of this crate; `ClusterConnection` repeats commands after a lost connection.
     ///
     /// This store never makes a connection. If the given one is lost and does not connect again on its own, each later call fails with
-    /// [`StoreError::Disconnected`]: that holds for a `MultiplexedConnection`, not for a `ConnectionManager`. If its server became a replica, each
-    /// admission fails with [`StoreError::Unreachable`]. A store made by [`new`](Self::new) connects again in both cases.
+    /// [`StoreError::Unreachable`]: that holds for a `MultiplexedConnection`, not for a `ConnectionManager`. If its server became a replica, each
+    /// admission fails so, too. A store made by [`new`](Self::new) connects again in both cases.
     #[must_use]
     pub fn over(connection: C) -> Self {
         let shared = Connector {
@@ -403,6 +403,7 @@ mod tests {
     use super::*;
     use ratelimit_meter_store::{StoreLimit, Units};
     use ratelimit_meter_store_check::server::Server;
+    use redis::AsyncConnectionConfig;
 
     #[test]
     fn replica_is_left_once_a_second() {
@@ -436,5 +437,30 @@ mod tests {
             let mut current = store.shared.current();
             current.answered = current.answered.and_then(|answered| answered.checked_sub(IDLE));
         }
+    }
+    /// A `MultiplexedConnection` does not connect again.
+    #[test]
+    fn lost_connection_of_the_caller_is_unreachable() {
+        let Some(server) = Server::start(&[]) else { return };
+        let limit = StoreLimit::Bucket(Units::of("10/d".parse().unwrap()).unwrap());
+        let asks = [Ask {
+            key: "k",
+            limit: &limit,
+            n: 1,
+        }];
+        let patient = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap().block_on(async {
+            let client = tcp::client(&server.url()).unwrap();
+            let connection = client.get_multiplexed_async_connection_with_config(&patient).await;
+            let store = RedisStore::over(connection.unwrap());
+            let check = || store.decide(Verb::Check, None, &asks);
+            assert_eq!(check().await.unwrap().cells, Some(1));
+            assert!(server.command(&["CLIENT", "KILL", "TYPE", "normal"]).is_ok());
+            check().await.unwrap_err();
+            assert!(matches!(check().await, Err(StoreError::Unreachable(_))));
+        });
     }
 }

@@ -120,6 +120,9 @@ impl Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::Units;
+
+    const MS: Duration = Duration::from_millis(1);
 
     #[test]
     fn joined_block_is_as_old_as_the_older() {
@@ -137,9 +140,6 @@ mod tests {
             );
         }
     }
-    use crate::units::Units;
-
-    const MS: Duration = Duration::from_millis(1);
 
     #[test]
     fn block_never_exceeds_the_drain_of_its_lifetime() {

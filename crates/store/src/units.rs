@@ -182,7 +182,7 @@ fn best_at_most((p, q): (u64, u64), most: u64) -> (u64, u64) {
         if low.1 + high.1 > most {
             break;
         }
-        // As far down as `high` stays above p/q. `high` moves, because `low` has gone as far up as it stays below p/q. It never is p/q, because q
+        // As far down as `high` stays above p/q. `high` moves, because `low` has gone as far up as it stays below p/q. `low` never is p/q, because q
         // exceeds `most`.
         let below = p * low.1 - low.0 * q;
         let run = (above - 1) / below;

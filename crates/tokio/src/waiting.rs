@@ -59,7 +59,7 @@ use tokio::task::coop::poll_proceed;
 /// let start = Instant::now();
 /// let until = start + Duration::from_secs(2); // Retry-After: 2
 /// for _task in 0..3 {
-///     limiter.change(|meter| meter.check_up_to_at(u32::MAX, until.into_std()));
+///     let _taken = limiter.change(|meter| meter.check_up_to_at(u32::MAX, until.into_std()));
 /// }
 /// limiter.acquire(1).await?;
 /// assert_eq!(start.elapsed(), Duration::from_millis(2020));
