@@ -35,7 +35,7 @@ fn r17_request_cost_follows_the_request() {
     }
 }
 
-/// Of two limits that deny, only the one that never admits the request decides between 413 and 429.
+/// The limit that never admits the request decides between 413 and 429, if two limits deny.
 #[test]
 fn r17_byte_limit_that_admits_later_is_no_413() {
     let bytes = shared("1000/min").unit("content-bytes").cost(content_length);
