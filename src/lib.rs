@@ -87,7 +87,7 @@
 //! # Errors
 //!
 //! A denial is a [`NonConformance`], and the denial of a batch a [`NegativeMultiDecision`]: small, `Copy`, errors. Numbers that no meter can have are an
-//! [`InconsistentCapacity`](algorithms::InconsistentCapacity). A text that is not a quota is a [`ParseQuotaError`], which points at the bad part.
+//! [`InconsistentCapacity`]. A text that is not a quota is a [`ParseQuotaError`], which points at the bad part.
 //! Nothing panics except the four constructors that 1.x had as infallible ([`Builder::build`](algorithms::Builder::build), `From<Builder>`,
 //! [`GCRA::with_parameters`], `From` of its tuple), each beside a `try_` twin.
 //!

@@ -116,8 +116,8 @@ impl<K: ?Sized, M: MeterKind, S> KeyedMeter<K, M, S> {
     /// the table's time line is cut to the end. Setting the quota that is already set changes nothing.
     ///
     /// No decision waits for a change. Changes wait for each other, and each goes through the whole table: about 40 ms for a million keys with debt. A handle
-    /// that was made before a change takes about 10 ns longer for each decision after it, and the first such decision of a thread allocates once. A
-    /// clone of that handle does neither.
+    /// that was made before a change takes about 10 ns longer for each decision after it. The first such decision of a thread allocates once. A clone
+    /// of that handle does neither.
     ///
     /// # Errors
     ///

@@ -267,9 +267,9 @@ impl<S: AsyncStore> SharedMeter<S> {
 
     /// Gives back the cells of all blocks that this process has drawn and not used; call it before the process ends.
     ///
-    /// Only cells that certainly have not drained are given back, so that no more conforms than if the cells had never been drawn. One exception: if
-    /// another process had a higher rate under this name meanwhile, as during a deployment, cells of these blocks may be given back that drained by that
-    /// rate. Returns how many blocks were given back.
+    /// Only cells that certainly have not drained are given back, so that no more conforms than if the cells had never been drawn. The exception is
+    /// another process that had a higher rate under this name meanwhile, as during a deployment: cells that drained by that rate may be given back, too.
+    /// Returns how many blocks were given back.
     ///
     /// # Errors
     ///

@@ -9,7 +9,7 @@ use crate::by::By;
 
 /// The cells of one column, each with a line of another format.
 #[derive(Debug)]
-pub(super) struct Cells {
+pub(super) struct LineCells {
     splitter: Splitter,
     /// The name of the column.
     name: Vec<u8>,
@@ -18,7 +18,7 @@ pub(super) struct Cells {
     is_open: bool,
 }
 
-impl Cells {
+impl LineCells {
     /// Finds the columns that may hold lines, in a table that does not have the key itself. Returns each with the lines of the first rows.
     pub(super) fn detect(input: &str, rows: &[&[u8]], delimiter: u8, options: &Options) -> Vec<(Self, Vec<Vec<u8>>)> {
         let Some((header, rows)) = rows.split_first() else {

@@ -6,7 +6,7 @@ use memchr::memchr;
 
 use super::BYTE_ORDER_MARK;
 use super::access_log::{self, AccessLines, LogLines};
-use super::cells::Cells;
+use super::cells::LineCells;
 use super::fields::FieldLines;
 use super::json::{self, JsonLines, Messages};
 use super::labels::{self, LabelLines};
@@ -31,7 +31,7 @@ pub(super) enum Lines {
     /// Lines of another format, each in a field of a JSON object.
     Wrapped(Box<(Messages, Lines)>),
     /// Lines of another format, each in a column of a table.
-    InTable(Box<(Cells, Lines)>),
+    InTable(Box<(LineCells, Lines)>),
     /// The journal's export format (`journalctl -o export`): in each entry, one of several lines is a log line.
     Export(Box<Lines>),
     /// Lines of no known format, all of which are bad.
@@ -115,7 +115,7 @@ impl Lines {
             return Ok(None);
         }
         let mut unread = Ok(None);
-        for (cells, messages) in Cells::detect(input, rows, delimiter, options) {
+        for (cells, messages) in LineCells::detect(input, rows, delimiter, options) {
             let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
             let within = || Self::within(input, &messages, options);
             match within() {

@@ -49,7 +49,7 @@ enum LateItem {
     Here(Charge),
 }
 
-type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreFailed>> + Send + 'a>>;
+type StoreCall<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreFailed>> + Send + 'a>>;
 
 /// One key of a limit of any type.
 trait LateKey: Send + Sync {
@@ -57,17 +57,17 @@ trait LateKey: Send + Sync {
     fn is_trial(&self) -> bool;
     /// The limit, and the key as the store gets it.
     fn identity(&self) -> (*const (), &str);
-    fn take(&self, cells: u32) -> Call<'_, Answer>;
-    fn charge(&self, cells: u64) -> Call<'_, ()>;
-    fn refund(&self, cells: u64) -> Call<'_, ()>;
+    fn take(&self, cells: u32) -> StoreCall<'_, Answer>;
+    fn charge(&self, cells: u64) -> StoreCall<'_, ()>;
+    fn refund(&self, cells: u64) -> StoreCall<'_, ()>;
 }
 
-struct KeyOf<K, M> {
+struct StoredKey<K, M> {
     limit: Arc<Distributed<K, M>>,
     ask: StoreAsk,
 }
 
-impl<K: Key + 'static, M: RemoteMeter> LateKey for KeyOf<K, M> {
+impl<K: Key + 'static, M: RemoteMeter> LateKey for StoredKey<K, M> {
     fn policy(&self) -> &str {
         self.limit.policy().name()
     }
@@ -80,15 +80,15 @@ impl<K: Key + 'static, M: RemoteMeter> LateKey for KeyOf<K, M> {
         (Arc::as_ptr(&self.limit).cast(), &self.ask.key)
     }
 
-    fn take(&self, cells: u32) -> Call<'_, Answer> {
+    fn take(&self, cells: u32) -> StoreCall<'_, Answer> {
         Box::pin(self.limit.take(&self.ask, cells))
     }
 
-    fn charge(&self, cells: u64) -> Call<'_, ()> {
+    fn charge(&self, cells: u64) -> StoreCall<'_, ()> {
         Box::pin(self.limit.charge(&self.ask, cells))
     }
 
-    fn refund(&self, cells: u64) -> Call<'_, ()> {
+    fn refund(&self, cells: u64) -> StoreCall<'_, ()> {
         Box::pin(self.limit.refund(&self.ask, cells))
     }
 }
@@ -150,7 +150,7 @@ impl RemoteCharge {
     /// Returns the charge of a request to a limit in a store.
     pub(super) fn of<K: Key + 'static, M: RemoteMeter>(limit: &Arc<Distributed<K, M>>, ask: &StoreAsk) -> Self {
         let (limit, ask) = (Arc::clone(limit), ask.clone());
-        Self::of_items(vec![LateItem::InStore(Arc::new(KeyOf { limit, ask }))])
+        Self::of_items(vec![LateItem::InStore(Arc::new(StoredKey { limit, ask }))])
     }
 
     /// Returns the charge of a request that limits of this process have decided.

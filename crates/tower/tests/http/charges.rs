@@ -35,7 +35,7 @@ fn r17_request_cost_follows_the_request() {
     }
 }
 
-/// The limit that never admits the request decides between 413 and 429, if two limits deny.
+/// If two limits deny, the status is 413 only if a limit of bytes never admits the request.
 #[test]
 fn r17_byte_limit_that_admits_later_is_no_413() {
     let bytes = shared("1000/min").unit("content-bytes").cost(content_length);
