@@ -95,6 +95,12 @@ impl Charge {
         Self::of_items(self.items.iter().chain(added).cloned().collect())
     }
 
+    /// Returns `true` if both charge the same keys of the same limits.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let (items, others) = (&*self.items, &*other.items);
+        items.len() == others.len() && items.iter().zip(others).all(|(a, b)| a.is_same(b))
+    }
+
     /// Puts the charge of a request's late limits into its extensions, beside those of outer layers. If `always` is set, there is one even if no late
     /// limit applies to the request: a handler need not know the exemptions.
     #[inline]

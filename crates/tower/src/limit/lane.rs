@@ -182,7 +182,7 @@ impl Warned {
 
     pub(crate) fn of_tier(&self, name: &impl fmt::Debug) {
         if first(&self.tier) {
-            crate::warning!("tier_by returned {name:?}, which is no tier of the limit: its first quota is used");
+            crate::warning!("the limit has no tier {name:?}, so its first quota is used: see tier_by");
         }
     }
 }

@@ -11,6 +11,7 @@ use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 use http::Request;
+use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,7 +59,7 @@ trait LateKey: Send + Sync {
     fn identity(&self) -> (*const (), &str);
     fn take(&self, cells: u32) -> StoreCall<'_, Answer>;
     fn charge(&self, cells: u64) -> StoreCall<'_, ()>;
-    fn refund(&self, cells: u32) -> StoreCall<'_, ()>;
+    fn refund(&self, cells: u64) -> StoreCall<'_, ()>;
 }
 
 struct StoredKey<K, M> {
@@ -87,7 +88,7 @@ impl<K: Key + 'static, M: RemoteMeter> LateKey for StoredKey<K, M> {
         Box::pin(self.limit.charge(&self.ask, cells))
     }
 
-    fn refund(&self, cells: u32) -> StoreCall<'_, ()> {
+    fn refund(&self, cells: u64) -> StoreCall<'_, ()> {
         Box::pin(self.limit.refund(&self.ask, cells))
     }
 }
@@ -103,17 +104,19 @@ impl LateItem {
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::InStore(a), Self::InStore(b)) => a.identity() == b.identity(),
+            (Self::Here(a), Self::Here(b)) => a.is_same(b),
             _ => false,
         }
     }
 
-    async fn check(&self, cells: u32) -> Result<(), RemoteChargeError> {
-        let denied = match self {
-            Self::Here(charge) => return charge.check(cells).map_err(RemoteChargeError::Denied),
-            Self::InStore(key) => key.take(cells).await.map_err(RemoteChargeError::Failed)?.denied,
+    /// Counts `cells` if they conform. Returns `true` if they were counted: a meter whose store has failed may admit them uncounted.
+    async fn check(&self, cells: u32) -> Result<bool, RemoteChargeError> {
+        let answer = match self {
+            Self::Here(charge) => return charge.check(cells).map(|()| true).map_err(RemoteChargeError::Denied),
+            Self::InStore(key) => key.take(cells).await.map_err(RemoteChargeError::Failed)?,
         };
-        match denied {
-            None => Ok(()),
+        match answer.denied {
+            None => Ok(answer.is_counted),
             // A shared meter answers so if its store failed.
             Some(Denied::Full(_)) => Err(RemoteChargeError::Failed(StoreFailed)),
             Some(denied) => Err(RemoteChargeError::Denied(ChargeDenied {
@@ -132,11 +135,11 @@ impl LateItem {
         }
     }
 
-    async fn refund(&self, cells: u32) -> Result<(), StoreFailed> {
+    async fn refund(&self, cells: u64) -> Result<(), StoreFailed> {
         match self {
             Self::InStore(key) => key.refund(cells).await,
             Self::Here(charge) => {
-                charge.refund(cells.into());
+                charge.refund(cells);
                 Ok(())
             }
         }
@@ -211,12 +214,14 @@ impl RemoteCharge {
     ///
     /// [`RemoteChargeError`], if the cells do not conform now, or if a store gave no decision.
     pub async fn check(&self, cells: u32) -> Result<(), RemoteChargeError> {
-        for (index, item) in self.items.iter().enumerate() {
+        let mut counted = SmallVec::<[&LateItem; 4]>::new();
+        for item in &*self.items {
             match item.check(cells).await {
+                Ok(true) => counted.push(item),
                 Err(error) if !item.is_trial() => {
-                    for before in &self.items[..index] {
+                    for before in counted {
                         // If the store fails, the cells stay counted there.
-                        let _ = before.refund(cells).await;
+                        let _ = before.refund(cells.into()).await;
                     }
                     return Err(error);
                 }
@@ -231,7 +236,7 @@ impl RemoteCharge {
     /// # Errors
     ///
     /// [`StoreFailed`] if a store gave no answer. The cells may have been given back there, and are given back by the other limits.
-    pub async fn refund(&self, cells: u32) -> Result<(), StoreFailed> {
+    pub async fn refund(&self, cells: u64) -> Result<(), StoreFailed> {
         let mut result = Ok(());
         for item in &*self.items {
             result = item.refund(cells).await.and(result);

@@ -139,6 +139,9 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
     /// request that is admitted by [`OnStoreFailure::Open`] is charged, too, because the store may answer by then. A request that
     /// [`OnStoreFailure::Local`] decides is charged by that limit alone.
     ///
+    /// While a store can read but not write, as a Redis without memory, nothing is counted, even with [`OnStoreFailure::Closed`]. If that must not
+    /// happen, take [`refund_if`](Self::refund_if), whose decision writes.
+    ///
     /// A request whose future is dropped before its response is charged by a task of the tokio runtime, with the features `store` or `queue`. Without
     /// them, or outside of a runtime, it is not charged.
     ///
@@ -297,7 +300,7 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
     }
 
     /// Gives back cells that the meter took, until the deadline.
-    pub(super) async fn refund(&self, ask: &StoreAsk, cells: u32) -> Result<(), StoreFailed> {
+    pub(super) async fn refund(&self, ask: &StoreAsk, cells: u64) -> Result<(), StoreFailed> {
         self.in_time(self.tier_for(ask).meter.refund(&ask.key, cells)).await
     }
 
@@ -309,6 +312,7 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
     pub(super) fn tier_for(&self, ask: &StoreAsk) -> &RemoteTier<M> {
         &self.tiers[ask.tier]
     }
+
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, StoreFailed>>) -> Result<T, StoreFailed> {
         let mut answer = pin!(answer);
         let mut deadline = self.deadline.as_ref().map(|sleep| sleep());

@@ -42,7 +42,7 @@ pub trait RemoteMeter: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`StoreFailed`] if nothing was counted, as in the default implementation.
+    /// [`StoreFailed`] if the store gave no answer, as in the default implementation, which counts nothing.
     fn charge(&self, _key: &str, _cells: u64) -> impl Future<Output = Result<(), StoreFailed>> + Send {
         ready(Err(StoreFailed))
     }
@@ -52,8 +52,8 @@ pub trait RemoteMeter: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`StoreFailed`] if nothing was given back, as in the default implementation. The cells stay counted.
-    fn refund(&self, _key: &str, _cells: u32) -> impl Future<Output = Result<(), StoreFailed>> + Send {
+    /// [`StoreFailed`] if the store gave no answer, as in the default implementation, which gives nothing back.
+    fn refund(&self, _key: &str, _cells: u64) -> impl Future<Output = Result<(), StoreFailed>> + Send {
         ready(Err(StoreFailed))
     }
 }
@@ -72,7 +72,7 @@ impl<M: RemoteMeter> RemoteMeter for Arc<M> {
         (**self).charge(key, cells)
     }
 
-    fn refund(&self, key: &str, cells: u32) -> impl Future<Output = Result<(), StoreFailed>> + Send {
+    fn refund(&self, key: &str, cells: u64) -> impl Future<Output = Result<(), StoreFailed>> + Send {
         (**self).refund(key, cells)
     }
 }
@@ -94,7 +94,7 @@ impl Error for StoreFailed {}
 pub struct Answer {
     pub(super) denied: Option<Denied>,
     pub(super) standing: Option<Standing>,
-    /// Set if the store admitted the cells: it has them, or is to have them after the response.
+    /// Set if the store admitted the cells. [`RemoteMeter::take`] has counted them there, so they can be given back.
     pub(super) is_counted: bool,
 }
 
@@ -180,7 +180,8 @@ impl Answer {
 
 /// A shared meter decides with its own deadline. If it fails, its own [`OnFailure`](ratelimit_meter_store::OnFailure) applies first: `Deny` gives
 /// a 503, `Allow` admits, `Local` decides by its own meter, and an `Error` is left to the layer's [`OnStoreFailure`](crate::OnStoreFailure). None of
-/// them sends fields, and none of their decisions is charged or refunded after the response.
+/// them sends fields, and the response gives no cells of theirs back. [`Distributed::charge_if`](crate::Distributed::charge_if) charges a request that
+/// they admit, because the store may answer by then.
 #[cfg(feature = "store")]
 impl<S: AsyncStore> RemoteMeter for SharedMeter<S> {
     async fn take(&self, key: &str, cells: u32) -> Result<Answer, StoreFailed> {
@@ -200,7 +201,7 @@ impl<S: AsyncStore> RemoteMeter for SharedMeter<S> {
             .map_err(|_| StoreFailed)
     }
 
-    async fn refund(&self, key: &str, cells: u32) -> Result<(), StoreFailed> {
-        Self::refund(self, key, cells.into()).await.map_err(|_| StoreFailed)
+    async fn refund(&self, key: &str, cells: u64) -> Result<(), StoreFailed> {
+        Self::refund(self, key, cells).await.map_err(|_| StoreFailed)
     }
 }

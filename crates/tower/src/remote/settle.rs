@@ -71,10 +71,8 @@ impl Settlement {
         match self.change {
             Change::Charge => limit.charge(&ask, ask.cost).await.is_ok().then_some(ask),
             Change::Refund => {
-                // The store took a number of cells of 32 bits. If it fails now, they stay counted.
-                if let Ok(cells) = u32::try_from(ask.cost) {
-                    let _ = limit.refund(&ask, cells).await;
-                }
+                // If the store fails now, the cells stay counted.
+                let _ = limit.refund(&ask, ask.cost).await;
                 None
             }
         }

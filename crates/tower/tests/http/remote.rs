@@ -241,7 +241,7 @@ impl RemoteMeter for Keeping {
         Ok(Answer::admitted())
     }
 
-    async fn refund(&self, key: &str, cells: u32) -> Result<(), StoreFailed> {
+    async fn refund(&self, key: &str, cells: u64) -> Result<(), StoreFailed> {
         assert!(!key.is_empty() && cells == 1);
         core::future::pending().await
     }

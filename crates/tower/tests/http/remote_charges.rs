@@ -6,11 +6,13 @@ use core::convert::Infallible;
 use futures_util::future::join_all;
 use futures_util::{FutureExt, poll};
 use http::{HeaderName, Request, Response};
+use ratelimit_meter::KeyedMeter;
 use ratelimit_meter_store::{MemoryStore, Micros, OnFailure, SharedMeter};
 use ratelimit_meter_tower::{
     Answer, Charge, Distributed, HeaderKey, InvalidLimit, Observe, OnNoKey, OnStoreFailure, PolicyDecision,
     RateLimitLayer, RemoteCharge, RemoteChargeError, RemoteMeter, Shared, StoreFailed,
 };
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Barrier;
@@ -163,8 +165,8 @@ impl RemoteMeter for Log {
         Ok(())
     }
 
-    async fn refund(&self, _: &str, cells: u32) -> Result<(), StoreFailed> {
-        self.add("refund", cells.into());
+    async fn refund(&self, _: &str, cells: u64) -> Result<(), StoreFailed> {
+        self.add("refund", cells);
         Ok(())
     }
 }
@@ -256,6 +258,37 @@ async fn r29_shared_meter_answers_for_its_store() {
         let meter = builder.on_failure(on_failure).build(Gone).unwrap();
         let layer = RateLimitLayer::remote(by_user("2/h", meter).charge_if(fails));
         assert_eq!(sent(&layer, 401).await.0, expected);
+    }
+}
+
+/// Fails the next call if its flag is set.
+#[derive(Clone)]
+struct Flaky(MemoryStore, Arc<AtomicBool>);
+
+impl ratelimit_meter_store::AsyncStore for Flaky {
+    async fn decide(
+        &self,
+        verb: ratelimit_meter_store::Verb,
+        at: Option<Micros>,
+        asks: &[ratelimit_meter_store::Ask<'_>],
+    ) -> Result<ratelimit_meter_store::Reply, ratelimit_meter_store::StoreError> {
+        if self.1.swap(false, Ordering::Relaxed) {
+            return Err(ratelimit_meter_store::StoreError::TimedOut);
+        }
+        ratelimit_meter_store::AsyncStore::decide(&self.0, verb, at, asks).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r29_admission_without_store_is_charged_later() {
+    let share = KeyedMeter::<str>::with_capacity(quota("9/h"), 100).unwrap();
+    for on_failure in [OnFailure::Allow, OnFailure::Local(share)] {
+        let fails_next = Arc::new(AtomicBool::new(true));
+        let builder = SharedMeter::<MemoryStore>::builder("api", quota("2/h")).on_failure(on_failure);
+        let meter = builder.build(Flaky(still_store(), fails_next)).unwrap();
+        let layer = RateLimitLayer::remote(by_user("2/h", meter).charge_if(fails));
+        assert_eq!(sent(&layer, 401).await, (401, String::new()));
+        assert_eq!(sent(&layer, 200).await.1, r#""default";r=1;t=1800"#);
     }
 }
 
@@ -451,6 +484,24 @@ async fn messages_are_decided_by_every_late_store() {
     assert_eq!(never.wait(), None);
 }
 
+#[tokio::test(start_paused = true)]
+async fn messages_that_no_store_counted_stay_uncounted() {
+    let fails_next = Arc::new(AtomicBool::new(false));
+    let builder = SharedMeter::<MemoryStore>::builder("outer", quota("10/h")).on_failure(OnFailure::Allow);
+    let many = builder.build(Flaky(still_store(), Arc::clone(&fails_next))).unwrap();
+    let outer = RateLimitLayer::remote(by_user("10/h", many.clone()).cost(|_| 0).late());
+    let inner = RateLimitLayer::remote(hourly(&still_store()).cost(|_| 0).late());
+    let charge = charge_in(|handler| outer.layer(inner.layer(handler)), log_in(200)).await;
+    charge.charge(3).await.unwrap();
+    let alice = outer.limits().subject(|key| key.value(b"alice".as_slice()));
+    for is_failing in [false, true] {
+        fails_next.store(is_failing, Ordering::Relaxed);
+        assert!(matches!(charge.check(1).await, Err(RemoteChargeError::Denied(_))));
+        assert!(!fails_next.load(Ordering::Relaxed));
+        assert_eq!(many.peek(&alice).await.unwrap().status().unwrap().remaining(), 7);
+    }
+}
+
 /// A handler need not know whether the limit applies, or the store decided.
 #[tokio::test(start_paused = true)]
 async fn r29_handlers_find_a_charge_without_store() {
@@ -501,6 +552,19 @@ async fn r16_local_charge_stands_beside_remote_one() {
     });
     let service = outer.layer(RateLimitLayer::remote(limit).layer(handler));
     assert_eq!(service.oneshot(log_in(200)).await.unwrap().status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn local_limit_of_two_layers_is_charged_once() {
+    let share = Shared::new(quota("9/h")).unwrap().cost(|_| 0).late().boxed();
+    let limit = by_user("9/h", Log::default())
+        .late()
+        .on_failure(OnStoreFailure::Local(share));
+    let layer = RateLimitLayer::remote(limit);
+    let charge = charge_in(|handler| layer.layer(layer.layer(handler)), log_in(200)).await;
+    charge.charge(3).await.unwrap();
+    charge.check(6).await.unwrap();
+    assert!(charge.check(1).await.is_err());
 }
 
 /// Writes down the tier of each admission.
