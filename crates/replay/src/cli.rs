@@ -18,7 +18,7 @@ use crate::limit::RuleFile;
 use crate::limit::{AlgorithmName, LimitSpec};
 #[cfg(feature = "store")]
 use crate::stored::RunStore;
-use crate::trace::Order;
+use crate::trace::{Order, Unit};
 use asking::Asking;
 use reading::Reading;
 
@@ -360,12 +360,13 @@ impl Cli {
         })
     }
 
-    /// Returns the networks whose addresses are one key, in any input but a capture.
+    /// Returns the networks whose addresses are one key. In a capture, each address is a key, unless an option sets a length.
     #[must_use]
-    pub fn networks(&self) -> Networks {
+    pub fn networks(&self, unit: Unit) -> Networks {
+        let ipv6 = if unit == Unit::Requests { 64 } else { 128 };
         Networks {
             ipv4: self.ipv4_prefix.unwrap_or(32),
-            ipv6: self.ipv6_prefix.unwrap_or(64),
+            ipv6: self.ipv6_prefix.unwrap_or(ipv6),
         }
     }
 

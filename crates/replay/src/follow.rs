@@ -142,6 +142,10 @@ fn follow(mut file: File, path: &PathBuf, sender: &SyncSender<io::Result<Vec<u8>
 /// Returns the file that replaced this one, or this file from its beginning if it was truncated. While the new file is empty, the server has not opened it
 /// yet, and still writes to the old one.
 fn rotated(file: &mut File, path: &PathBuf) -> Option<File> {
+    // To open a named pipe would wait for its writer.
+    if !path.is_file() {
+        return None;
+    }
     let (old, new) = (
         Handle::from_file(file.try_clone().ok()?).ok()?,
         Handle::from_path(path).ok()?,
@@ -188,6 +192,18 @@ mod tests {
         assert_eq!(sent, [b"one\n"]);
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn named_pipe_does_not_replace_a_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, pipe) = (folder.path().join("access.log"), folder.path().join("pipe"));
+        fs::write(&path, "one\n").expect("it is written");
+        let mut file = File::open(&path).expect("a file");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.expect("mkfifo").success());
+        assert!(rotated(&mut file, &pipe).is_none());
+    }
+
     #[cfg(unix)]
     #[test]
     fn empty_new_file_keeps_the_old_one() {
@@ -198,6 +214,9 @@ mod tests {
         assert!(rotated(&mut file, &path).is_none());
         fs::rename(&path, folder.path().join("access.log.1")).expect("it is moved");
         assert!(rotated(&mut file, &path).is_none());
+        fs::create_dir(&path).expect("a folder");
+        assert!(rotated(&mut file, &path).is_none());
+        fs::remove_dir(&path).expect("it is removed");
         // As logrotate creates it, before it signals the server.
         let mut new = File::create(&path).expect("a file");
         assert!(rotated(&mut file, &path).is_none());

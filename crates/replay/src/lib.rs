@@ -88,14 +88,14 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
     names_no_other_form(cli)?;
     let limits = cli.limits()?;
     let chosen = cli.chosen(&limits)?;
-    let emitted = |by: Option<&By>| {
+    let emitted = |by: Option<&By>, unit: Unit| {
         let target = cli.asking.emit;
         target
-            .map(|target| emit::render(&limits[chosen], by, cli.networks(), target))
+            .map(|target| emit::render(&limits[chosen], by, cli.networks(unit), target))
             .transpose()
     };
     if cli.files.is_empty() && !cli.demo {
-        let Some(configuration) = emitted(cli.options()?.by.as_ref())? else {
+        let Some(configuration) = emitted(cli.options()?.by.as_ref(), Unit::Requests)? else {
             return Err(Error::NoInput);
         };
         write(out, configuration.as_bytes())?;
@@ -124,7 +124,7 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
     } else {
         analyse(cli, &limits, progress, look)?
     };
-    let configuration = emitted(Some(&trace.by))?;
+    let configuration = emitted(Some(&trace.by), trace.unit)?;
     let is_partial = trace.is_cut || trace.has_too_many_bad(cli.reading.max_bad);
     let report = Report {
         parameters: parameters(cli, &trace),

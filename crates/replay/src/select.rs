@@ -131,6 +131,9 @@ impl Condition {
             wanted => wanted == digit,
         };
         match &self.subject {
+            By::Method if wanted.contains(&b'*') => {
+                matches_pattern(&wanted.to_ascii_uppercase(), &value.to_ascii_uppercase())
+            }
             _ if wanted.contains(&b'*') => matches_pattern(wanted, value),
             By::Path if !self.is_exact => value.starts_with(wanted),
             By::Status => wanted.len() == value.len() && wanted.iter().zip(value).all(is_digit),
@@ -173,7 +176,7 @@ impl FromStr for Condition {
         let all: Vec<&str> = values.split('|').map(str::trim).collect();
         // An operator that there is not, such as `>=`, `=~`, `||` or `or`.
         let is_other = name.ends_with(['<', '>', '~', '^', '$', '*'])
-            || all[0].starts_with('~')
+            || !is_exact && all[0].starts_with('~')
             || all.len() > 2 && all[1..all.len() - 1].contains(&"")
             || values.split_once(" or ").is_some_and(|(_, more)| more.contains('='));
         if name.is_empty() || is_other || matches!(subject, By::All | By::Each(_)) {
@@ -225,6 +228,8 @@ mod tests {
                 &["Mozilla kube-probe/1", ""],
             ),
             ("ip=192.0.2.*", &["192.0.2.7"], &["192.0.20.7", "::1"]),
+            ("method=p*t", &["POST", "put"], &["PATCH", "GET"]),
+            ("tenant==~a", &["~a"], &["a"]),
             ("status=5*", &["500", "5"], &["404"]),
             ("status=5xx|404", &["500", "599", "404"], &["50", "5000", "403", "5x0"]),
             ("method=post", &["POST", "post"], &["GET", ""]),

@@ -82,7 +82,7 @@ impl InputFormat {
             return Ok(Self::Lines(lines));
         }
         if let Some(table) = table(&lines, input, options) {
-            let within = Lines::in_table(input, &lines[table.comments..], table.delimiter, options)?;
+            let within = Lines::in_table(input, &lines[table.comments..], table, options)?;
             return Ok(within.map_or(Self::Delimited(table), Self::Lines));
         }
         if let Some(foreign) = foreign::text(&lines).or_else(|| foreign::of_returns(&lines)) {

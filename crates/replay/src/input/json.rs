@@ -219,8 +219,11 @@ impl FieldSurvey {
                 objects.push((object, stamp_before(line, text).unwrap_or_default().to_vec()));
             }
         }
-        for (object, _) in &objects {
-            survey.collect(object, &mut Vec::new());
+        // The names in lists come last: a field with the same name is preferred.
+        for has_lists in [false, true] {
+            for (object, _) in &objects {
+                survey.collect(object, has_lists, &mut Vec::new());
+            }
         }
         for (object, _) in &objects {
             let value = |path: &Vec<String>| {
@@ -249,13 +252,13 @@ impl FieldSurvey {
         survey
     }
 
-    fn collect(&mut self, value: &Value, path: &mut Vec<String>) {
+    fn collect(&mut self, value: &Value, has_lists: bool, path: &mut Vec<String>) {
         const DEEPEST: usize = 8;
         const MOST: usize = 1_000;
         let mut go_on = |step: String, value: &Value| {
             path.push(step);
             if path.len() <= DEEPEST && self.names.len() < MOST {
-                self.collect(value, path);
+                self.collect(value, has_lists, path);
             }
             path.pop();
         };
@@ -270,7 +273,7 @@ impl FieldSurvey {
             // A list, such as repeated headers, is represented by its first value, and a list of names and values also by each name.
             Value::Array(list) => {
                 list.iter().take(1).for_each(|value| go_on("0".to_owned(), value));
-                let named = list.iter().filter_map(named_value);
+                let named = list.iter().filter(|_| has_lists).filter_map(named_value);
                 named.for_each(|(name, value)| go_on(name.to_owned(), value));
             }
             _ => self.name(path),

@@ -8,6 +8,7 @@ use super::BYTE_ORDER_MARK;
 use super::access_log::{self, AccessLines, LogLines};
 use super::cells::LineCells;
 use super::fields::FieldLines;
+use super::format::TableForm;
 use super::json::{self, JsonLines, Messages};
 use super::labels::{self, LabelLines};
 use super::pattern::{self, PatternLines};
@@ -108,14 +109,14 @@ impl Lines {
     pub(super) fn in_table(
         input: &str,
         rows: &[&[u8]],
-        delimiter: u8,
+        table: TableForm,
         options: &Options,
     ) -> Result<Option<Self>, Error> {
         if options.time.is_some() || options.regex.is_some() || options.log_format.is_some() {
             return Ok(None);
         }
         let mut unread = Ok(None);
-        for (cells, messages) in LineCells::detect(input, rows, delimiter, options) {
+        for (cells, messages) in LineCells::detect(input, rows, table, options) {
             let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
             let within = || Self::within(input, &messages, options);
             match within() {

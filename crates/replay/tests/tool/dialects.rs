@@ -339,6 +339,10 @@ fn headers_in_a_list_are_found_by_name() {
     assert_eq!(json("httpRequest.headers.X-Api-Key"), (2.into(), 1.into()));
     assert_eq!(json("host"), (2.into(), 2.into()));
     assert_eq!(json("ip"), (3.into(), 1.into()));
+    // A field is preferred.
+    let tagged = r#"{"time":1716163201,"ip":"203.0.113.7","a":[{"key":"host","value":"node"}],"q":{"host":"shop"}}"#;
+    let log = file("tagged.json", format!("{tagged}\n").repeat(3));
+    assert!(report(&["--limit", "1/h", "--by", "host", &log]).contains("shop"));
 }
 
 #[test]
@@ -366,7 +370,17 @@ fn lines_in_a_column_are_read() {
             assert_eq!(read(&table), Ok(expected.clone()), "{table}");
         }
     }
+    for before in ["sep=,\n", "# Exported\n# today\n# by me\n"] {
+        let table = format!("{before}time,message\n1716163219,\"{entry}\"\n1716163219,\"{entry}\"\n");
+        assert_eq!(read(&table), Ok(expected.clone()), "{table}");
+    }
     // A table that names its clients is read as it is.
+    let object = object.replace("\"\"", "\"");
+    let log = file(
+        "hash.tsv",
+        format!("# Exported\n#time\tip\tmessage\n1716163218\t192.0.2.1\t{object}\n"),
+    );
+    assert!(report(&["--limit", "1/s", "--by", "ip", &log]).contains("hash.tsv as table"));
     let named = "time,ip,message\n1716163218,203.0.113.7,x\n1716163218,203.0.113.7,\n";
     let log = file("named.csv", named);
     assert!(report(&["--limit", "1/s", "--by", "ip", &log]).contains("named.csv as table"));

@@ -1,5 +1,6 @@
 //! Options that ask for more than the tables.
 
+use crate::inputs::capture;
 use crate::run::{complaint, file, log_line, meter_replay, report, text};
 
 /// Twelve requests of one client in a second, then one of another.
@@ -147,6 +148,12 @@ fn configuration_is_printed_alone_or_after_the_report() {
             .is_some_and(|text| text.contains("\"10/s\".parse")),
         "{json}"
     );
+    // In a capture each address is a key.
+    let packets = file("emit.pcap", capture(&[(1, 60), (2, 60)]));
+    for (input, is_masked) in [(&log, true), (&packets, false)] {
+        let printed = report(&["--limit", "10/s", "--emit", "haproxy", input]);
+        assert_eq!(printed.contains("src,ipmask(32,64)"), is_masked, "{printed}");
+    }
     let printed = complaint(&["--limit", "10/s", "--chosen", "3/s", "--emit", "rust"]);
     assert_eq!(printed, "--chosen `3/s` is none of the limits: 10/s");
     assert!(complaint(&["--limit", "10/s", "--emit", "apache"]).contains("nginx, envoy, haproxy, traefik, rust"));
