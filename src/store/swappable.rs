@@ -12,9 +12,11 @@
 use super::atomic::{ClosableWord, Closed};
 use super::{OwnedStore, Store};
 use crate::algorithm::Algorithm;
+use crate::clock::Clock;
 use crate::error::InconsistentCapacity;
+use crate::outcome::Until;
 use crate::quota::Quota;
-use crate::schedule::{NotStored, Schedule, WordStep};
+use crate::schedule::{NotAtOnce, NotStored, Schedule, WordStep};
 use crate::units::{Nanos, TimeLine, Volume};
 use core::fmt;
 #[cfg(ratelimit_meter_loom)]
@@ -87,6 +89,15 @@ impl<A: Algorithm> Store<A> for Swappable<A> {
         let schedule = &self.node.schedule;
         let drained = schedule.drained(at);
         self.node.word.update(|word| step(schedule, word, drained)).ok()
+    }
+
+    #[inline]
+    fn decide_at_once<C: Clock>(&self, n: u32, clock: &C) -> Result<Result<(), Until>, NotAtOnce> {
+        let decide = |node: &Node<A>| node.word.decide_at_once(&node.schedule, n, clock);
+        match decide(&self.node) {
+            Err(NotAtOnce::Closed) => self.latest.node.with(decide),
+            decided => decided,
+        }
     }
 }
 
