@@ -21,7 +21,7 @@ use crate::algorithm::Algorithm;
 use crate::clock::Clock;
 #[cfg(feature = "std")]
 use crate::clock::counter;
-use crate::outcome::Until;
+use crate::outcome::{Status, Until};
 use crate::schedule::{NotAtOnce, NotStored, Schedule, WordStep};
 use crate::units::{Nanos, TimeLine, Volume};
 use core::cell::Cell;
@@ -111,6 +111,18 @@ impl<A: Algorithm, P: Deref<Target = W>, W: Word<Value = u64>> Store<A> for Fixe
     fn decide_at_once<C: Clock>(&self, n: u32, clock: &C) -> Result<Result<(), Until>, NotAtOnce> {
         decide_at_once(&self.schedule, &*self.word, Ok, n, clock)
     }
+
+    const TAKES_AT_ONCE: bool = true;
+
+    #[inline]
+    fn take_at_once<T>(
+        &self,
+        at: impl FnOnce() -> Nanos,
+        n: u32,
+        read: impl Fn(&Status) -> T,
+    ) -> Result<Result<T, (Until, Status)>, NotAtOnce> {
+        take_at_once(&self.schedule, &*self.word, Ok, at(), n, read)
+    }
 }
 
 /// Decides `n` cells now, at least 1, by the volume drained at the clock's anchor, and by the counts since. `open` returns a word on which decisions
@@ -129,33 +141,69 @@ fn decide_at_once<A: Algorithm>(
     clock: &impl Clock,
 ) -> Result<Result<(), Until>, NotAtOnce> {
     let (algorithm, scale) = (&schedule.algorithm, schedule.scale);
-    let denied = |due| Ok(Err(Until { scale, due }));
-    let load = || open(word.load());
+    let denied = |due| Until { scale, due };
     // One cell always fits.
     if n > 1 && n > algorithm.max_batch() {
         return Err(NotAtOnce::Uncertain);
     }
     let anchored = clock.anchored(&schedule.time_line, schedule.at_once_until, scale);
     let anchored = anchored.ok_or(NotAtOnce::Uncertain)?;
-    let seen = load()?;
+    let seen = open(word.load())?;
     // Subtracts from the word, because the sum may exceed 64 bits at the end of the time line.
     if seen.saturating_sub(schedule.denied_lead) > anchored.volume.0 {
         return if clock.anchor_holds() {
-            denied(algorithm.due(seen, n))
+            Ok(Err(denied(algorithm.due(seen, n))))
         } else {
             Err(NotAtOnce::Uncertain)
         };
     }
     let drained = clock.drained(anchored).ok_or(NotAtOnce::Uncertain)?;
-    let seen = load()?;
-    match algorithm.decide(seen, drained, n) {
+    let seen = open(word.load())?;
+    let decided = exchange_at_once(schedule, word, seen, drained, n)?;
+    Ok(decided.map(|_| ()).map_err(denied))
+}
+
+/// Takes `n` cells, at least 1, at `at`. Returns the result of `read` on the status, or the denial and the status with it. `open` returns a word on
+/// which decisions may be made.
+#[inline]
+fn take_at_once<A: Algorithm, T>(
+    schedule: &Schedule<A>,
+    word: &impl Word<Value = u64>,
+    open: impl Fn(u64) -> Result<u64, NotAtOnce>,
+    at: Nanos,
+    n: u32,
+    read: impl FnOnce(&Status) -> T,
+) -> Result<Result<T, (Until, Status)>, NotAtOnce> {
+    let (algorithm, scale) = (&schedule.algorithm, schedule.scale);
+    if at >= schedule.at_once_until || (n > 1 && n > algorithm.max_batch()) {
+        return Err(NotAtOnce::Uncertain);
+    }
+    let seen = open(word.load())?;
+    let status = |word| schedule.status(word, at);
+    let decided = exchange_at_once(schedule, word, seen, schedule.drained(at), n)?;
+    Ok(decided
+        .map(|new| read(&status(new)))
+        .map_err(|due| (Until { scale, due }, status(seen))))
+}
+
+/// Decides `n` cells on the word that was seen, and exchanges it by one attempt. Returns the new word, or the volume after which the cells would
+/// conform.
+#[inline]
+fn exchange_at_once<A: Algorithm>(
+    schedule: &Schedule<A>,
+    word: &impl Word<Value = u64>,
+    seen: u64,
+    drained: Volume,
+    n: u32,
+) -> Result<Result<u64, Volume>, NotAtOnce> {
+    match schedule.algorithm.decide(seen, drained, n) {
         Ok(new) => match word.compare_exchange_weak(seen, new) {
-            Ok(()) => Ok(Ok(())),
+            Ok(()) => Ok(Ok(new)),
             // A spurious failure is not a race.
             Err(current) if current == seen => Err(NotAtOnce::Uncertain),
             Err(_) => Err(NotAtOnce::LostRace),
         },
-        Err(due) if schedule.is_certain(due, drained) => denied(due),
+        Err(due) if schedule.is_certain(due, drained) => Ok(Err(due)),
         Err(_) => Err(NotAtOnce::Uncertain),
     }
 }
@@ -354,6 +402,25 @@ impl ClosableWord {
         )
     }
 
+    /// Works as [`Store::take_at_once`], on a word that may have been closed.
+    #[inline]
+    pub(crate) fn take_at_once<A: Algorithm, T>(
+        &self,
+        schedule: &Schedule<A>,
+        at: Nanos,
+        n: u32,
+        read: impl FnOnce(&Status) -> T,
+    ) -> Result<Result<T, (Until, Status)>, NotAtOnce> {
+        take_at_once(
+            schedule,
+            &self.0,
+            |word| open(word).map_err(|Closed| NotAtOnce::Closed),
+            at,
+            n,
+            read,
+        )
+    }
+
     /// Stores `word` in a word that is not closed.
     pub(crate) fn set(&self, word: u64) {
         let set: Result<(), Infallible> = self.0.update(|_| Ok((word, ())));
@@ -463,6 +530,8 @@ mod tests {
     use crate::algorithms::ExponentialAverage;
     use crate::algorithms::{ContinuousState, VirtualScheduling};
     use crate::clock::{Clock, LAG_NS};
+    #[cfg(feature = "std")]
+    use crate::outcome::Status;
     use crate::quota::Quota;
     use crate::schedule::{NotAtOnce, Schedule};
     #[cfg(feature = "std")]
@@ -728,10 +797,10 @@ mod tests {
             };
             let word = ClosableWord::new(0);
             word.close(|_| ());
-            assert!(matches!(
-                word.decide_at_once(&schedule, 1, &clock),
-                Err(NotAtOnce::Closed)
-            ));
+            let decided = word.decide_at_once(&schedule, 1, &clock);
+            assert!(matches!(decided, Err(NotAtOnce::Closed)));
+            let taken = word.take_at_once(&schedule, schedule.time_line.made(), 1, |_| ());
+            assert!(matches!(taken, Err(NotAtOnce::Closed)));
             assert!(word.load().is_err());
         }
     }
@@ -750,7 +819,13 @@ mod tests {
             old.set_quota(Quota::per_second(NonZeroU32::new(cells).unwrap()), || made)
                 .unwrap();
         }
-        let admitted = (0..9).filter(|_| old.decide_at_once(1, &clock).unwrap().is_ok());
-        assert_eq!(admitted.count(), 2);
+        assert!(old.decide_at_once(1, &clock).unwrap().is_ok());
+        let taken = || old.take_at_once(|| made.later(1_000), 1, Status::remaining).unwrap();
+        assert_eq!(taken().unwrap(), 0);
+        assert_eq!(
+            taken().unwrap_err().1.quota(),
+            Some(Quota::per_second(NonZeroU32::new(2).unwrap()))
+        );
+        assert!(old.decide_at_once(1, &clock).unwrap().is_err());
     }
 }
