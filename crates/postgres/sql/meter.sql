@@ -17,6 +17,10 @@
 --
 -- On the usual path, a function assigns the result of a call, `c := meter.check(..)`: a SELECT from the call would start the executor once more.
 --
+-- With any search path, every operator and function is that of pg_catalog. PostgreSQL takes one of the exact types from any schema before one of
+-- its own that needs a conversion. So conversions are explicit, and functions of polymorphic types are qualified. Numbers beside `numeric` or
+-- `double precision` are quoted: a quoted number takes the type of the other operand. SET search_path would do the same, at 10 % of a call.
+--
 -- Contents: tables, clock, quota text, check, decide (all verbs, several limits), change, check_all, allow, averages, sweep.
 
 DO $$ BEGIN
@@ -24,7 +28,7 @@ DO $$ BEGIN
     RAISE EXCEPTION 'rate limits need PostgreSQL 13 or later, this is %', current_setting('server_version');
   END IF;
   -- One install at a time.
-  PERFORM pg_advisory_xact_lock(hashtext('ratelimit_meter.install'));
+  PERFORM pg_advisory_xact_lock(hashtext('ratelimit_meter.install')::bigint);
   -- IF NOT EXISTS would need CREATE on the database even if the schema exists.
   IF to_regnamespace('meter') IS NULL THEN
     CREATE SCHEMA meter;
@@ -59,7 +63,7 @@ $$;
 
 -- Earlier files kept the level instead of the mark.
 DO $$ BEGIN
-  IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'meter.bucket'::regclass AND attname = 'level' AND NOT attisdropped) THEN
+  IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'meter.bucket'::regclass::oid AND attname = 'level' AND NOT attisdropped) THEN
     ALTER TABLE meter.bucket RENAME level TO mark;
     UPDATE meter.bucket SET mark = mark + meter.drained(t, drain) WHERE drain < 1000;
   END IF;
@@ -80,7 +84,7 @@ CREATE UNLOGGED TABLE IF NOT EXISTS meter.average (
 
 -- Reads the server's clock in microseconds since 1970; exact in a double until 2106. (now() is when the transaction began.)
 CREATE OR REPLACE FUNCTION meter.clock() RETURNS bigint LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
-  SELECT (date_part('epoch', clock_timestamp()) * 1000000)::bigint
+  SELECT (date_part('epoch', clock_timestamp()) * '1000000')::bigint
 $$;
 
 ----------------------------------------------------------------------------------------------------------------------- quota text
@@ -99,14 +103,14 @@ BEGIN
   LOOP
     below := p * low_b - low_a * q;
     above := high_a * q - p * high_b;
-    EXIT WHEN below = 0 OR low_b + high_b > most;
+    EXIT WHEN below = '0' OR low_b + high_b > most;
     run := least(div(below, above), div(most - low_b, high_b));
     low_a := low_a + run * high_a; low_b := low_b + run * high_b;
     below := p * low_b - low_a * q;
-    EXIT WHEN below = 0 OR low_b + high_b > most;
+    EXIT WHEN below = '0' OR low_b + high_b > most;
     -- As far down as `high` stays above p/q.
-    run := least(div(above - 1, below), div(most - high_b, low_b));
-    EXIT WHEN run = 0;
+    run := least(div(above - '1', below), div(most - high_b, low_b));
+    EXIT WHEN run = '0';
     high_a := high_a + run * low_a; high_b := high_b + run * low_b;
   END LOOP;
   a := low_a + whole * low_b; b := low_b;
@@ -126,7 +130,7 @@ BEGIN
     RAISE EXCEPTION 'expected a number of fewer digits than %', quote_literal(word) USING ERRCODE = '22023';
   END IF;
   b := ('1' || repeat('0', length(split_part(digits, '.', 2))))::numeric;
-  a := trunc(digits::numeric * b) * CASE parts[2] WHEN '' THEN 1 WHEN 'M' THEN 1000000 WHEN 'G' THEN 1000000000 ELSE 1000 END;
+  a := trunc(digits::numeric * b) * CASE parts[2] WHEN '' THEN 1::numeric WHEN 'M' THEN 1000000 WHEN 'G' THEN 1000000000 ELSE 1000 END;
   common := gcd(a, b);
   a := div(a, common); b := div(b, common);
 END $$;
@@ -145,7 +149,7 @@ DECLARE
     WHEN lower(parts[2] COLLATE "C") IN ('us', 'microsecond', 'microseconds') THEN 1000
     WHEN lower(parts[2] COLLATE "C") IN ('ns', 'nanosecond', 'nanoseconds') THEN 1
     -- The micro sign, in any encoding of the database.
-    WHEN encode(convert_to(parts[2], 'UTF8'), 'hex') IN ('c2b573', 'c2b553') THEN 1000 END;
+    WHEN encode(pg_catalog.convert_to(parts[2], 'UTF8'), 'hex') IN ('c2b573', 'c2b553') THEN 1000 END;
   number record;
 BEGIN
   IF unit IS NULL THEN
@@ -154,7 +158,7 @@ BEGIN
     RETURN unit;
   END IF;
   SELECT * INTO number FROM meter.read_number(parts[1], false);
-  IF number.a * unit % number.b <> 0 THEN
+  IF number.a * unit % number.b <> '0' THEN
     RAISE EXCEPTION 'expected a whole number of nanoseconds, not %', quote_literal(word) USING ERRCODE = '22023';
   END IF;
   RETURN div(number.a * unit, number.b);
@@ -186,50 +190,50 @@ BEGIN
   SELECT * INTO value FROM meter.read_number(btrim(split_part(quota, '/', 1), blanks), true);
   cells := value.a; -- 1.5/s is 3/2s
   period := meter.read_time(words[1]) * value.b;
-  FOR i IN 2 .. cardinality(words) BY 2 LOOP
+  FOR i IN 2 .. pg_catalog.cardinality(words) BY 2 LOOP
     name := lower(words[i] COLLATE "C");
     IF name = ANY (seen) THEN
       RAISE EXCEPTION '% is given twice in %', words[i], quote_literal(quota) USING ERRCODE = '22023';
     END IF;
-    seen := seen || name;
-    IF name IN ('burst', 'weight') AND i < cardinality(words) THEN
+    seen := pg_catalog.array_append(seen, name);
+    IF name IN ('burst', 'weight') AND i < pg_catalog.cardinality(words) THEN
       SELECT * INTO value FROM meter.read_number(words[i + 1], true);
-      IF value.b <> 1 THEN
+      IF value.b <> '1' THEN
         RAISE EXCEPTION 'expected a whole number, not % in %', words[i + 1], quote_literal(quota) USING ERRCODE = '22023';
       END IF;
       IF name = 'burst' THEN capacity := value.a; ELSE weight := value.a; END IF;
-    ELSIF name = 'every' AND i < cardinality(words) THEN
+    ELSIF name = 'every' AND i < pg_catalog.cardinality(words) THEN
       interval_ns := meter.read_time(words[i + 1]);
     ELSE
       RAISE EXCEPTION 'expected burst, weight or every and a value, not % in %', words[i], quote_literal(quota) USING ERRCODE = '22023';
     END IF;
   END LOOP;
   capacity := coalesce(capacity, cells);
-  IF least(cells, capacity, weight) < 1 OR greatest(cells, capacity, weight) > 4294967295 THEN
+  IF least(cells, capacity, weight) < '1' OR greatest(cells, capacity, weight) > '4294967295' THEN
     RAISE EXCEPTION 'expected numbers from 1 to 4294967295 in %', quote_literal(quota) USING ERRCODE = '22023';
-  ELSIF period > 18446744073709551615 THEN
+  ELSIF period > '18446744073709551615' THEN
     RAISE EXCEPTION 'expected a period of at most 200 years in %', quote_literal(quota) USING ERRCODE = '22023';
-  ELSIF period < 1 THEN
+  ELSIF period < '1' THEN
     RAISE EXCEPTION 'a period of zero leaves the rate unlimited: %', quote_literal(quota) USING ERRCODE = '22023';
-  ELSIF cells * 1000000000 > 4294967296 * period THEN
+  ELSIF cells * '1000000000' > '4294967296' * period THEN
     RAISE EXCEPTION 'more than 4294967296 cells a second: %', quote_literal(quota) USING ERRCODE = '22023';
   ELSIF weight > capacity THEN
     RAISE EXCEPTION 'a cell of weight % never fits a burst of % in %', weight, capacity, quote_literal(quota) USING ERRCODE = '22023';
-  ELSIF interval_ns < 1000 OR interval_ns % 1000 <> 0 OR interval_ns > most * 1000 THEN
+  ELSIF interval_ns < '1000' OR interval_ns % '1000' <> '0' OR interval_ns > most * '1000' THEN
     RAISE EXCEPTION 'a refill interval is a whole number of microseconds up to 142 years, not so in %', quote_literal(quota)
       USING ERRCODE = '22023';
   END IF;
-  divisor := gcd(1000 * cells, period);
-  a := 1000 * cells / divisor; b := period / divisor;
+  divisor := gcd('1000' * cells, period);
+  a := '1000' * cells / divisor; b := period / divisor;
   exact := b * capacity <= most;
   IF NOT exact THEN
     SELECT f.a, f.b INTO a, b FROM meter.best_at_most(a, b, div(most, capacity)) f;
   END IF;
-  IF a < 1 THEN
+  IF a < '1' THEN
     RAISE EXCEPTION 'a full burst takes more than 142 years to drain; use a smaller burst than in %', quote_literal(quota)
       USING ERRCODE = '22023';
   END IF;
-  drain := a; one := b; cell := b * weight; burst := b * capacity; tick := coalesce(interval_ns / 1000, 0);
+  drain := a; one := b; cell := b * weight; burst := b * capacity; tick := coalesce(interval_ns / '1000', 0);
 END $$;
 
 -- Returns the numbers of a quota, like '100/min burst 20 weight 2 every 1s'. They are the units that drain in a microsecond, the units of one cell,
@@ -245,8 +249,8 @@ DECLARE
   rate text[] COLLATE "C" := string_to_array(words[1], '/');
   period bigint := CASE rate[2] WHEN 's' THEN 1000000 WHEN 'min' THEN 60000000 WHEN 'h' THEN 3600000000 WHEN 'd' THEN 86400000000 END;
 BEGIN
-  IF cardinality(rate) = 2 AND rate[1] ~ '^[1-9][0-9]{0,8}$' AND period > 0
-    AND (cardinality(words) = 1 OR cardinality(words) = 3 AND words[2] = 'burst' AND words[3] ~ '^[1-9][0-9]{0,8}$') THEN
+  IF pg_catalog.cardinality(rate) = 2 AND rate[1] ~ '^[1-9][0-9]{0,8}$' AND period > 0
+    AND (pg_catalog.cardinality(words) = 1 OR pg_catalog.cardinality(words) = 3 AND words[2] = 'burst' AND words[3] ~ '^[1-9][0-9]{0,8}$') THEN
     drain := rate[1]; burst := coalesce(words[3], rate[1]);
     one := period / gcd(drain, period);
     IF burst <= 4503599627370496 / one THEN
@@ -271,8 +275,8 @@ DO $$ BEGIN
     CREATE TYPE meter.decision AS (admitted boolean, clock bigint, t bigint, level bigint);
   END IF;
   -- Earlier files had output parameters, a type that cannot be replaced.
-  IF EXISTS (SELECT FROM pg_proc WHERE oid = to_regprocedure('meter.check(text, bigint, bigint, bigint, bigint, bigint)')
-    AND prorettype = 'record'::regtype) THEN
+  IF EXISTS (SELECT FROM pg_proc WHERE oid = to_regprocedure('meter.check(text, bigint, bigint, bigint, bigint, bigint)')::oid
+    AND prorettype = 'record'::regtype::oid) THEN
     DROP FUNCTION meter.check(text, bigint, bigint, bigint, bigint, bigint);
   END IF;
 END $$;
@@ -371,7 +375,7 @@ LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_variable
 DECLARE
   top CONSTANT bigint := 9007199254740991; -- 2^53 - 1: the largest level
-  m int := cardinality(keys);
+  m int := pg_catalog.cardinality(keys);
   takes boolean := verb IN ('check', 'upto', 'lease', 'charge'); -- needs a row to write to
   all_or_nothing boolean := verb IN ('check', 'peek', 'lease');
   locked boolean := false;
@@ -383,9 +387,9 @@ DECLARE
 BEGIN
   IF takes IS NULL OR NOT takes AND verb NOT IN ('peek', 'refund', 'cancel', 'reset') THEN
     RAISE EXCEPTION 'unknown verb %: expected check, peek, upto, lease, charge, refund, cancel or reset', quote_nullable(verb) USING ERRCODE = '22023';
-  ELSIF coalesce(m, 0) < 1 OR (cardinality(ns), cardinality(drains), cardinality(ones)) IS DISTINCT FROM (m, m, m)
-    OR (cardinality(cells), cardinality(bursts), cardinality(ticks)) IS DISTINCT FROM (m, m, m)
-    OR periods IS NOT NULL AND (cardinality(periods), cardinality(shares), cardinality(stricts)) IS DISTINCT FROM (m, m, m) THEN
+  ELSIF coalesce(m, 0) < 1 OR (pg_catalog.cardinality(ns), pg_catalog.cardinality(drains), pg_catalog.cardinality(ones)) IS DISTINCT FROM (m, m, m)
+    OR (pg_catalog.cardinality(cells), pg_catalog.cardinality(bursts), pg_catalog.cardinality(ticks)) IS DISTINCT FROM (m, m, m)
+    OR periods IS NOT NULL AND (pg_catalog.cardinality(periods), pg_catalog.cardinality(shares), pg_catalog.cardinality(stricts)) IS DISTINCT FROM (m, m, m) THEN
     RAISE EXCEPTION 'expected arrays of one element per limit' USING ERRCODE = '22023';
   END IF;
   FOR i IN 1 .. m LOOP
@@ -394,7 +398,7 @@ BEGIN
     ELSIF (keys[i] IS NOT NULL AND ns[i] >= 0 AND a >= 0 AND CASE WHEN periods[i] IS NULL
         THEN drains[i] BETWEEN 1 AND top AND ones[i] > 0 AND cells[i] > 0 AND bursts[i] BETWEEN cells[i] AND 4503599627370496
           AND ticks[i] BETWEEN 0 AND 4503599627370496
-        ELSE periods[i] > 0 AND periods[i] <= 1e16 AND shares[i] > 0 AND shares[i] <= 1 AND bursts[i] >= 0 AND stricts[i] IS NOT NULL
+        ELSE periods[i] > '0' AND periods[i] <= '1e16' AND shares[i] > '0' AND shares[i] <= '1' AND bursts[i] >= 0 AND stricts[i] IS NOT NULL
         END) IS NOT TRUE THEN
       RAISE EXCEPTION 'limit % (key %) has numbers that no meter has: take them from meter.units', i, quote_nullable(keys[i]) USING ERRCODE = '22023';
     END IF;
@@ -434,7 +438,7 @@ BEGIN
       END IF;
     END LOOP;
     clock := coalesce(at, meter.clock());
-    admitted := 9223372036854775807; whole := true; levels := array_fill(NULL::bigint, ARRAY[m]); loads := array_fill(NULL::double precision, ARRAY[m]);
+    admitted := 9223372036854775807; whole := true; levels := pg_catalog.array_fill(NULL::bigint, ARRAY[m]); loads := pg_catalog.array_fill(NULL::double precision, ARRAY[m]);
 
     -- The states as they are now, and how many cells conform on every limit.
     FOR i IN 1 .. m LOOP
@@ -450,12 +454,12 @@ BEGIN
           END IF;
           IF b.drain <> drains[i] OR b.one <> ones[i] THEN
             -- By another quota: the debt stays, in cells, rounded up by at most two units.
-            level := least(top, level / b.one * ones[i]::numeric
-              + CASE WHEN level % b.one > 0 THEN div((level % b.one)::numeric * ones[i] + b.one - 1, b.one) + 1 ELSE 0 END);
+            level := least(top, (level / b.one)::numeric * ones[i]::numeric
+              + CASE WHEN level % b.one > 0 THEN div((level % b.one)::numeric * ones[i]::numeric + (b.one - 1)::numeric, b.one::numeric) + '1' ELSE 0 END);
           END IF;
           IF t - tick_at[i] BETWEEN 1 AND ticks[i] - 1 THEN
             -- The row was written after this tick. At the tick, the volume that drains in between is also owed.
-            level := least(top, level + (t - tick_at[i])::numeric * drains[i]); t := tick_at[i];
+            level := least(top, level::numeric + (t - tick_at[i])::numeric * drains[i]::numeric); t := tick_at[i];
           ELSIF t > tick_at[i] AND at IS NULL THEN
             -- The server's clock was set back: no time has passed.
             t := tick_at[i]; stale[i] := true;
@@ -473,11 +477,11 @@ BEGIN
         IF v.key IS NOT NULL THEN
           t := v.t; load := v.level;
           IF v.period <> periods[i] OR v.share <> shares[i] THEN
-            IF clock > t THEN load := load * CASE WHEN (t - clock) / v.period < -200 THEN 0 ELSE exp((t - clock) / v.period) END; t := clock; END IF;
+            IF clock > t THEN load := load * CASE WHEN (t - clock)::double precision / v.period < '-200' THEN 0 ELSE exp((t - clock)::double precision / v.period) END; t := clock; END IF;
             load := least(1e300, load * shares[i] / v.share);
           END IF;
           IF clock >= t THEN
-            load := load * CASE WHEN (t - clock) / periods[i] < -200 THEN 0 ELSE exp((t - clock) / periods[i]) END; t := clock;
+            load := load * CASE WHEN (t - clock)::double precision / periods[i] < '-200' THEN 0 ELSE exp((t - clock)::double precision / periods[i]) END; t := clock;
           ELSIF at IS NULL THEN
             t := clock; stale[i] := true;
           END IF;
@@ -486,10 +490,11 @@ BEGIN
         most := bursts[i];
         -- The exact number by its instant, from an estimate.
         room := 0;
-        IF n > 0 AND t - clock <= 200 * periods[i] THEN
-          room := least(n, most, greatest(0, floor((1 - load * exp((t - clock) / periods[i])) / shares[i] + 1e-6)));
-          WHILE room > 0 AND load > 0 LOOP
-            EXIT WHEN clock >= t + ceil(periods[i] * (ln(load) - ln(1 - room * shares[i]) - 2e-15));
+        IF n > 0 AND (t - clock)::double precision <= '200' * periods[i] THEN
+          room := least(n, most, greatest(0, floor(('1' - load * exp((t - clock)::double precision / periods[i])) / shares[i] + '1e-6')));
+          WHILE room > 0 AND load > '0' LOOP
+            EXIT WHEN clock::double precision
+              >= t::double precision + ceil(periods[i] * (ln(load) - ln('1' - room::double precision * shares[i]) - '2e-15'));
             room := room - 1;
           END LOOP;
         END IF;
@@ -530,21 +535,23 @@ BEGIN
           WHEN verb = 'charge' THEN n
           ELSE 0 END;
         -- Cells of an earlier time than the row's have decayed by that.
-        decay := CASE WHEN ts[i] - tick_at[i] > 200 * periods[i] THEN 0 ELSE exp((tick_at[i] - ts[i]) / periods[i]) END;
+        decay := CASE WHEN (ts[i] - tick_at[i])::double precision > '200' * periods[i] THEN 0
+          ELSE exp((tick_at[i] - ts[i])::double precision / periods[i]) END;
         load_after := CASE verb
-          WHEN 'refund' THEN greatest(0, load - n * shares[i])
-          WHEN 'cancel' THEN greatest(0, load - n * shares[i]
-            * CASE WHEN tick_at[i] - a > 200 * periods[i] THEN 0 ELSE exp(least(0, a - tick_at[i]) / periods[i]) END)
+          WHEN 'refund' THEN greatest(0, load - n::double precision * shares[i])
+          WHEN 'cancel' THEN greatest(0, load - n::double precision * shares[i]
+            * CASE WHEN (tick_at[i] - a)::double precision > '200' * periods[i] THEN 0
+              ELSE exp(least(0, a - tick_at[i])::double precision / periods[i]) END)
           WHEN 'reset' THEN 0
-          ELSE load + count * shares[i] * decay END;
+          ELSE load + count::double precision * shares[i] * decay END;
         -- An admission leaves the average at its threshold at most.
         IF count > 0 AND verb <> 'charge' THEN load_after := greatest(load, least(load_after, decay)); END IF;
         IF stricts[i] AND m = 1 AND admitted IS NOT NULL AND verb IN ('check', 'upto', 'lease') THEN
-          load_after := load_after + greatest(0, n - count) * shares[i] * decay;
+          load_after := load_after + greatest(0, n - count)::double precision * shares[i] * decay;
         END IF;
-        load_after := CASE WHEN load_after < 1e-100 THEN 0 ELSE least(load_after, 1e300) END;
+        load_after := CASE WHEN load_after < '1e-100' THEN 0 ELSE least(load_after, 1e300) END;
         v := averages[i];
-        changed[i] := load_after <> load OR stale[i] OR verb = 'reset' AND coalesce(v.level > 0 OR v.t > 0, false);
+        changed[i] := load_after <> load OR stale[i] OR verb = 'reset' AND coalesce(v.level > '0' OR v.t > 0, false);
         loads[i] := load_after;
       END IF;
       IF verb = 'reset' THEN ts[i] := tick_at[i]; END IF;
@@ -594,7 +601,7 @@ BEGIN
   IF 0 = ANY (costs) THEN
     RAISE EXCEPTION 'expected costs above zero: leave a limit out that counts nothing' USING ERRCODE = '22023';
   END IF;
-  d := meter.decide('check', keys, costs, drains, ones, array_fill(1::bigint, ARRAY[cardinality(keys)]), bursts, ticks);
+  d := meter.decide('check', keys, costs, drains, ones, pg_catalog.array_fill(1::bigint, ARRAY[pg_catalog.cardinality(keys)]), bursts, ticks);
   admitted := coalesce(d.admitted > 0, false); clock := d.clock; ts := d.ts; levels := d.levels;
 END $$;
 
@@ -626,11 +633,11 @@ BEGIN
   ELSIF cost <= u.burst THEN
     due := c.t + (c.level - u.burst + cost + u.drain - 1) / u.drain;
     IF u.tick > 0 THEN due := (due + u.tick - 1) / u.tick * u.tick; END IF;
-    retry_after := greatest(0, due - c.clock) * INTERVAL '1 microsecond';
+    retry_after := greatest(0, due - c.clock)::double precision * INTERVAL '1 microsecond';
   END IF;
   due := c.t + (c.level + u.drain - 1) / u.drain;
   IF u.tick > 0 THEN due := (due + u.tick - 1) / u.tick * u.tick; END IF;
-  rest_after := greatest(0, due - c.clock) * INTERVAL '1 microsecond';
+  rest_after := greatest(0, due - c.clock)::double precision * INTERVAL '1 microsecond';
 END $$;
 
 ------------------------------------------------------------------------------------------------------------------------- averages
@@ -650,18 +657,20 @@ DECLARE
   period_then double precision; share_then double precision; after double precision;
   locked boolean := false; stale boolean; tries int := 0;
 BEGIN
-  IF (key IS NOT NULL AND n >= 0 AND n < 'infinity' AND period > 0 AND period <= 1e16 AND share > 0 AND share <= 1 AND strict IS NOT NULL) IS NOT TRUE THEN
+  IF (key IS NOT NULL AND n >= '0' AND n < 'infinity' AND period > '0' AND period <= '1e16' AND share > '0' AND share <= '1' AND strict IS NOT NULL) IS NOT TRUE THEN
     RAISE EXCEPTION 'expected a key, cells from 0 on, a period of 0 to 1e16 us and a share of 0 to 1, not %, %, %, %', quote_nullable(key), n, period, share
       USING ERRCODE = '22023';
   END IF;
-  IF 1 - n * share > 1e-14 THEN room := ln(1 - n * share); END IF;
+  IF '1' - n * share > '1e-14' THEN room := ln('1' - n * share); END IF;
   LOOP
     clock := meter.clock();
-    IF n > 0 AND room IS NOT NULL AND NOT locked THEN
+    IF n > '0' AND room IS NOT NULL AND NOT locked THEN
       UPDATE meter.average v
-        SET level = least(1, v.level * CASE WHEN v.t - clock < -200 * period THEN 0 ELSE exp(least(0, v.t - clock) / period) END + added), t = greatest(v.t, clock)
+        SET t = greatest(v.t, clock), level = least(1, v.level * CASE WHEN (v.t - clock)::double precision < '-200' * period THEN 0
+          ELSE exp(least(0, v.t - clock)::double precision / period) END + added)
         WHERE v.key = key COLLATE "C" AND v.share = share AND v.period = period
-          AND CASE WHEN v.level > 0 THEN greatest(v.t, clock) >= v.t + ceil(period * (ln(v.level) - room - 2e-15)) ELSE true END
+          AND CASE WHEN v.level > '0'
+            THEN greatest(v.t, clock)::double precision >= v.t::double precision + ceil(period * (ln(v.level) - room - '2e-15')) ELSE true END
         RETURNING v.t, v.level INTO t, level;
       IF FOUND THEN
         admitted := true;
@@ -682,8 +691,8 @@ BEGIN
     ELSE SELECT v.t, v.level, v.period, v.share INTO t, level, period_then, share_then FROM meter.average v WHERE v.key = key COLLATE "C";
     END IF;
     IF NOT FOUND THEN
-      admitted := n = 0;
-      IF n = 0 OR room IS NULL THEN t := clock; level := 0; RETURN; END IF;
+      admitted := n = '0';
+      IF n = '0' OR room IS NULL THEN t := clock; level := 0; RETURN; END IF;
       INSERT INTO meter.average VALUES (key, clock, added, period, share) ON CONFLICT DO NOTHING;
       IF FOUND THEN admitted := true; t := clock; level := added; RETURN; END IF;
       tries := tries + 1;
@@ -697,18 +706,22 @@ BEGIN
     clock := meter.clock();
     -- By another limit: the debt by that limit stays.
     IF period_then <> period OR share_then <> share THEN
-      IF clock > t THEN level := level * CASE WHEN t - clock < -200 * period_then THEN 0 ELSE exp((t - clock) / period_then) END; t := clock; END IF;
+      IF clock > t THEN
+        level := level * CASE WHEN (t - clock)::double precision < '-200' * period_then THEN 0 ELSE exp((t - clock)::double precision / period_then) END;
+        t := clock;
+      END IF;
       level := least(1e300, level * share / share_then);
     END IF;
     stale := clock < t; -- the clock was set back: no time has passed
     IF stale THEN t := clock; END IF;
-    admitted := n = 0 OR room IS NOT NULL AND CASE WHEN level > 0 THEN clock >= t + ceil(period * (ln(level) - room - 2e-15)) ELSE true END;
-    after := level * CASE WHEN t - clock < -200 * period THEN 0 ELSE exp((t - clock) / period) END;
-    IF n > 0 AND room IS NOT NULL AND (admitted OR strict) OR stale THEN
+    admitted := n = '0' OR room IS NOT NULL
+      AND CASE WHEN level > '0' THEN clock::double precision >= t::double precision + ceil(period * (ln(level) - room - '2e-15')) ELSE true END;
+    after := level * CASE WHEN (t - clock)::double precision < '-200' * period THEN 0 ELSE exp((t - clock)::double precision / period) END;
+    IF n > '0' AND room IS NOT NULL AND (admitted OR strict) OR stale THEN
       -- Write it under the lock, decided again.
       IF NOT locked THEN locked := true; CONTINUE; END IF;
-      IF n > 0 AND admitted THEN after := greatest(after, least(1, after + added));
-      ELSIF n > 0 AND room IS NOT NULL AND strict THEN after := least(1e300, after + added);
+      IF n > '0' AND admitted THEN after := greatest(after, least(1, after + added));
+      ELSIF n > '0' AND room IS NOT NULL AND strict THEN after := least(1e300, after + added);
       END IF;
       UPDATE meter.average v SET t = clock, level = after, period = period, share = share WHERE v.key = key COLLATE "C";
     END IF;
@@ -723,8 +736,8 @@ END $$;
 --
 -- Decides as the Rust crate's `Exponential` does.
 DO $$ BEGIN
-  IF EXISTS (SELECT FROM pg_proc WHERE proname = 'check_rate_limit' AND pronamespace = quote_ident(current_schema())::regnamespace
-    AND (proargnames[1:5], proargtypes::text) IS DISTINCT FROM ('{client_id,cost,limit_value,period,strict}'::text[], '25 701 701 1186 16')) THEN
+  IF EXISTS (SELECT FROM pg_proc WHERE proname = 'check_rate_limit' AND pronamespace = quote_ident(current_schema()::text)::regnamespace::oid
+    AND (proargnames[1:5]::text, proargtypes::text) IS DISTINCT FROM ('{client_id,cost,limit_value,period,strict}', '25 701 701 1186 16')) THEN
     RAISE EXCEPTION 'another function check_rate_limit exists in schema %', current_schema()
       USING HINT = 'Drop it, or install with a search_path that begins with another schema.', ERRCODE = '42723';
   END IF;
@@ -734,29 +747,29 @@ CREATE OR REPLACE FUNCTION check_rate_limit(client_id text, cost double precisio
   OUT allowed boolean, OUT next_allowed_time timestamptz, OUT rate double precision)
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-  p double precision := date_part('epoch', period) * 1000000;
+  p double precision := date_part('epoch', period) * '1000000';
   y double precision;
   share double precision; -- 1 - e^(-y), without its cancellation
   due double precision;
   c record;
 BEGIN
-  IF (client_id IS NOT NULL AND cost >= 0 AND cost < 'infinity' AND limit_value BETWEEN 0.001 AND 1e15 AND p BETWEEN 1 AND 4503599627370496
+  IF (client_id IS NOT NULL AND cost >= '0' AND cost < 'infinity' AND limit_value BETWEEN '0.001' AND '1e15' AND p BETWEEN '1' AND '4503599627370496'
     AND strict IS NOT NULL) IS NOT TRUE THEN
     RAISE EXCEPTION 'expected a client, a cost from 0 on, a limit of 0.001 to 1e15 and a period of 1 us to 142 years, not %, %, %, %',
       quote_nullable(client_id), cost, limit_value, period USING ERRCODE = '22023';
   END IF;
-  y := 1 / limit_value;
+  y := '1' / limit_value;
   share := CASE
-    WHEN y < 0.03 THEN y - y * y / 2 * (1 - y / 3 * (1 - y / 4 * (1 - y / 5 * (1 - y / 6 * (1 - y / 7)))))
-    ELSE 2 * sinh(y / 2) * exp(-y / 2) END;
+    WHEN y < '0.03' THEN y - y * y / '2' * ('1' - y / '3' * ('1' - y / '4' * ('1' - y / '5' * ('1' - y / '6' * ('1' - y / '7')))))
+    ELSE '2' * sinh(y / '2') * exp(-y / '2') END;
   c := meter.check_average(client_id, cost, p, share, strict);
   allowed := c.admitted;
   due := CASE
     WHEN allowed THEN c.clock
-    WHEN 1 - cost * share <= 1e-14 THEN 'infinity'
-    ELSE greatest(c.clock + 1, c.t + ceil(p * (ln(c.level) - ln(1 - cost * share) - 2e-15))) END;
-  next_allowed_time := CASE WHEN due = 'infinity' THEN 'infinity' ELSE to_timestamp(0) + due * INTERVAL '1 microsecond' END;
-  rate := c.level * CASE WHEN c.t - c.clock < -200 * p THEN 0 ELSE exp(least(0, c.t - c.clock) / p) END / share;
+    WHEN '1' - cost * share <= '1e-14' THEN 'infinity'
+    ELSE greatest(c.clock + 1, c.t::double precision + ceil(p * (ln(c.level) - ln('1' - cost * share) - '2e-15'))) END;
+  next_allowed_time := CASE WHEN due = 'infinity' THEN 'infinity' ELSE to_timestamp(0::double precision) + due * INTERVAL '1 microsecond' END;
+  rate := c.level * CASE WHEN (c.t - c.clock)::double precision < '-200' * p THEN 0 ELSE exp(least(0, c.t - c.clock)::double precision / p) END / share;
 END $$;
 
 ---------------------------------------------------------------------------------------------------------------------------- sweep
@@ -770,11 +783,11 @@ LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
   -- Of the larger table, or of the largest partition.
   size bigint := (SELECT max(pg_relation_size(relid)) FROM (
-      SELECT relid FROM pg_partition_tree('meter.bucket') UNION ALL SELECT relid FROM pg_partition_tree('meter.average')
+      SELECT relid FROM pg_partition_tree('meter.bucket'::regclass) UNION ALL SELECT relid FROM pg_partition_tree('meter.average'::regclass)
       UNION ALL VALUES ('meter.bucket'::regclass), ('meter.average')) tree)
     / current_setting('block_size')::bigint;
   first tid; last tid;
-  before bigint := meter.clock() - date_part('epoch', grace) * 1000000;
+  before bigint := meter.clock() - (date_part('epoch', grace) * '1000000')::bigint;
   more bigint;
 BEGIN
   IF (from_page BETWEEN 0 AND 4294967295 AND pages > 0 AND grace >= INTERVAL '0') IS NOT TRUE THEN
@@ -782,7 +795,7 @@ BEGIN
   END IF;
   forgotten := 0; next_page := 0;
   IF from_page >= size THEN RETURN; END IF;
-  first := format('(%s,0)', from_page)::tid; last := format('(%s,0)', least(from_page + pages, 4294967295))::tid;
+  first := pg_catalog.format('(%s,0)', from_page)::tid; last := pg_catalog.format('(%s,0)', least(from_page + pages, 4294967295))::tid;
   DELETE FROM meter.bucket WHERE key = ANY (ARRAY(
     SELECT b.key FROM meter.bucket b WHERE b.ctid >= first AND b.ctid < last AND b.t + (b.mark - meter.drained(b.t, b.drain)) / b.drain + 1 + b.keep < before
       FOR UPDATE SKIP LOCKED));
@@ -790,7 +803,7 @@ BEGIN
   -- Of an average, when the rest of it is worth less than a microsecond.
   DELETE FROM meter.average WHERE key = ANY (ARRAY(
     SELECT v.key FROM meter.average v WHERE v.ctid >= first AND v.ctid < last
-      AND v.t + CASE WHEN v.level > 0 THEN greatest(0, v.period * (ln(v.level) + ln(v.period) + 1)) ELSE 0 END + v.keep < before
+      AND v.t + CASE WHEN v.level > '0' THEN greatest(0, ceil(v.period * (ln(v.level) + ln(v.period) + '1')))::bigint ELSE 0 END + v.keep < before
       FOR UPDATE SKIP LOCKED));
   GET DIAGNOSTICS more = ROW_COUNT;
   forgotten := forgotten + more;

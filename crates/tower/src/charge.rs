@@ -161,16 +161,23 @@ impl Charge {
             let exactly = denied.wait_ns().and_then(|ns| clock.now_exactly(ns));
             exactly.map_or(Err(denied), |exactly| self.check_at(cells, exactly))
         });
-        checked.map_err(|denied| ChargeDenied {
-            wait: denied.wait_ns().map(Duration::from_nanos),
-        })
+        checked.map_err(ChargeDenied::from)
+    }
+
+    /// Returns the longest denial of `cells` now, if there is one. Counts nothing.
+    pub(crate) fn denial(&self, cells: u32) -> Option<ChargeDenied> {
+        let at = self.items.first()?.lane.meters.now();
+        self.longest_denial(cells, at).map(ChargeDenied::from)
+    }
+
+    fn longest_denial(&self, cells: u32, at: Moment) -> Option<Denied> {
+        let denials = self.enforced().filter_map(|item| item.peek(cells, at).err());
+        denials.max_by_key(|denied| denied.wait_ns().unwrap_or(u64::MAX))
     }
 
     fn check_at(&self, cells: u32, at: Moment) -> Result<(), Denied> {
         // Returns the longest denial: until its end the cells do not conform to all.
-        let denials = self.enforced().filter_map(|item| item.peek(cells, at).err());
-        let longest = denials.max_by_key(|denied| denied.wait_ns().unwrap_or(u64::MAX));
-        longest.map_or(Ok(()), Err)?;
+        self.longest_denial(cells, at).map_or(Ok(()), Err)?;
         let (enforced, trials) = self.items.split_at(self.enforced().count());
         for (index, item) in enforced.iter().enumerate() {
             if let Some(denied) = item.take(cells, at) {
@@ -245,7 +252,14 @@ impl fmt::Debug for Charge {
 /// A message or another part of a request does not conform now; see [`Charge::check`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChargeDenied {
-    pub(crate) wait: Option<Duration>,
+    wait: Option<Duration>,
+}
+
+impl From<Denied> for ChargeDenied {
+    fn from(denied: Denied) -> Self {
+        let wait = denied.wait_ns().map(Duration::from_nanos);
+        Self { wait }
+    }
 }
 
 impl ChargeDenied {
@@ -253,6 +267,11 @@ impl ChargeDenied {
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
         self.wait
+    }
+
+    pub(crate) fn longer(self, other: Self) -> Self {
+        let wait = |denied: Self| denied.wait.unwrap_or(Duration::MAX);
+        if wait(other) > wait(self) { other } else { self }
     }
 }
 

@@ -226,7 +226,7 @@ impl<L, R, H> RateLimitLayer<L, R, H> {
         &self.settings
     }
 
-    pub(crate) fn observer(&self) -> &H {
+    pub(crate) const fn observer(&self) -> &Arc<H> {
         &self.observe
     }
 }
@@ -443,9 +443,9 @@ impl LayerSettings {
         Announcement::of(self.fields, self.nearest, positions)
     }
 
-    /// Gives an exempt request a charge that charges nothing, if a limit is late.
+    /// Gives a request that no limit of this process has decided a charge that charges nothing, if a limit is late.
     #[inline]
-    pub(crate) fn exempt<B>(&self, request: &mut Request<B>) -> Then {
+    pub(crate) fn lend_nothing<B>(&self, request: &mut Request<B>) -> Then {
         Charge::lend(&[], self.lends, request);
         Then::NOTHING
     }

@@ -9,7 +9,7 @@ use ratelimit_meter::keyed::Stats;
 /// | counter | labels |
 /// |---|---|
 /// | `ratelimit_admitted_total`, `ratelimit_denied_total`, `ratelimit_would_deny_total`, `ratelimit_never_total`, `ratelimit_table_full_total`, `ratelimit_queue_denied_total` | `policy`, `tier` |
-/// | `ratelimit_no_key_total`, `ratelimit_store_failed_total` | `policy` |
+/// | `ratelimit_no_key_total`, `ratelimit_store_failed_total`, `ratelimit_store_failed_later_total` | `policy` |
 ///
 /// ```
 /// use ratelimit_meter_tower::{Metrics, PeerIp, PerKey, RateLimitLayer};
@@ -74,5 +74,9 @@ impl Observe for Metrics {
 
     fn store_failed(&self, policy: &str, _: &Head<'_>) {
         metrics::counter!("ratelimit_store_failed_total", "policy" => policy.to_owned()).increment(1);
+    }
+
+    fn store_failed_later(&self, policy: &str) {
+        metrics::counter!("ratelimit_store_failed_later_total", "policy" => policy.to_owned()).increment(1);
     }
 }

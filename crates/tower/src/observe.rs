@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Receives each decision, by policy: for counters, logs, bans. All methods do nothing by default.
 ///
-/// The methods are called on the thread of the request, before its response. A key is only reported as a hash under random numbers of the process.
+/// The methods are called before the response, except for [`store_failed_later`](Self::store_failed_later). A key is only reported as a hash under random numbers of the process.
 ///
 /// ```
 /// use ratelimit_meter_tower::{PolicyDecision, Observe, RateLimitLayer, Shared};
@@ -51,6 +51,9 @@ pub trait Observe: Send + Sync {
 
     /// The store of the policy gave no decision.
     fn store_failed(&self, _policy: &str, _head: &Head<'_>) {}
+
+    /// The store of the policy failed after a request was admitted: cells of a charge may not be counted, or cells may not be given back.
+    fn store_failed_later(&self, _policy: &str) {}
 }
 
 /// Observes nothing.
@@ -89,6 +92,10 @@ macro_rules! observe_by {
 
         fn store_failed(&$self, policy: &str, head: &Head<'_>) {
             $($to.store_failed(policy, head);)+
+        }
+
+        fn store_failed_later(&$self, policy: &str) {
+            $($to.store_failed_later(policy);)+
         }
     };
 }

@@ -114,7 +114,7 @@ impl<L: Limit, R, H: Observe> RateLimitLayer<L, R, H> {
     {
         let head = Head::of(request);
         if self.settings().is_exempt(&head) {
-            return Ok(self.settings().exempt(request));
+            return Ok(self.settings().lend_nothing(request));
         }
         let mut asked = Asked::default();
         if let Err(denial) = self.decide(&head, &mut asked) {

@@ -509,6 +509,98 @@ async fn settings_of_a_session_change_no_decision() {
     }
 }
 
+/// Operators and functions in a schema of the search path, of the exact types where those of `pg_catalog` need a conversion. A call of one is an error.
+const HOSTILE: &str = r"
+    CREATE SCHEMA hostile;
+    DO $$
+    DECLARE
+      numbers CONSTANT text[] := '{int4,int8,float8,numeric}';
+      l text; r text; result text; name text;
+    BEGIN
+      FOR l, r IN
+        SELECT a, b FROM unnest(numbers) a, unnest(numbers || 'interval'::text) b UNION SELECT 'interval', a FROM unnest(numbers) a
+        UNION VALUES ('text[]', 'text'), ('text[]', 'text[]'), ('oid', 'regclass'), ('oid', 'regtype'), ('oid', 'regnamespace'), ('oid', 'regprocedure')
+      LOOP
+        FOREACH result IN ARRAY ARRAY['bool', CASE WHEN 'interval' IN (l, r) THEN 'interval' WHEN l = 'text[]' THEN l WHEN 'float8' IN (l, r) THEN 'float8' ELSE 'numeric' END] LOOP
+          EXECUTE format('CREATE FUNCTION hostile.%I(l %s, r %s) RETURNS %s LANGUAGE plpgsql AS ''BEGIN RAISE ''''hostile operator''''; END''',
+            'op_' || result, l, r, result);
+          FOREACH name IN ARRAY CASE result WHEN 'bool' THEN '{=,<>,<,>,<=,>=}'::text[] ELSE '{+,-,*,/,%,||}' END LOOP
+            IF NOT EXISTS (SELECT FROM pg_operator WHERE oprname = name AND (oprleft, oprright) = (l::regtype, r::regtype)) THEN
+              EXECUTE format('CREATE OPERATOR hostile.%s (FUNCTION = hostile.%I, LEFTARG = %s, RIGHTARG = %s)', name, 'op_' || result, l, r);
+            END IF;
+          END LOOP;
+        END LOOP;
+      END LOOP;
+      FOR name, l IN
+        SELECT f, t FROM unnest('{exp,ln,ceil,floor,trunc,sinh,to_timestamp,max,pg_advisory_xact_lock}'::text[]) f, unnest(numbers) t
+        UNION SELECT f, t || ', ' || u FROM unnest('{div,gcd}'::text[]) f, unnest(numbers) t, unnest(numbers) u
+        UNION SELECT 'cardinality', t FROM unnest('{text[],int8[],float8[],bool[]}'::text[]) t
+        UNION VALUES ('array_fill', 'int8, int4[]'), ('array_fill', 'float8, int4[]'), ('array_append', 'text[], text'), ('convert_to', 'text, text'),
+          ('format', 'text, int8'), ('pg_partition_tree', 'text'), ('quote_ident', 'name'), ('quote_nullable', 'int8')
+      LOOP
+        IF to_regprocedure(format('pg_catalog.%s(%s)', name, l)) IS NULL THEN
+          EXECUTE format('CREATE FUNCTION hostile.%s(%s) RETURNS text LANGUAGE plpgsql AS ''BEGIN RAISE ''''hostile function %1$s''''; END''', name, l);
+        END IF;
+      END LOOP;
+    END $$";
+
+/// Calls that evaluate most expressions of the functions.
+const CALLS: [&str; 25] = [
+    "SELECT meter.units(quota) FROM unnest('{100/min burst 20,1.5k / 30 min burst 20 weight 2 every 1 s,999983/d,5 per hour,10/1.5us}'::text[]) quota",
+    "SELECT meter.units('1/s burst 1.5')",
+    "SELECT meter.units('1/s boost 1')",
+    "SELECT meter.units('1/1000000w')",
+    "SELECT meter.units('9999999999/s')",
+    "SELECT meter.units('1/100w burst 4294967295')",
+    "SELECT meter.units('1/s every 1ns')",
+    "SELECT meter.check('a', cost, 1, 1000, 3000) FROM unnest('{0,1,3000,4000}'::int8[]) cost",
+    "SELECT meter.check('b', cost, 5000, 1000, 3000) FROM unnest('{0,1,3000,4000}'::int8[]) cost",
+    "SELECT meter.check('a', cost, 1, 999, 3000, 1000000) FROM unnest('{0,1,3000,4000}'::int8[]) cost",
+    "UPDATE meter.bucket SET t = t + 1000000000, mark = mark + 1000000000; SELECT meter.check('a', 1, 1, 999, 3000)",
+    "SELECT meter.decide(verb, '{d,e}', '{1,2}', drains, ones, '{1000,2000}', '{3000,9000}', '{0,1000}', 5, at)
+        FROM unnest('{check,upto,lease,charge,refund,cancel,peek,reset,charge}'::text[]) verb, (VALUES ('{1,2000}'::int8[], '{1000,1000}'::int8[], NULL::int8),
+            ('{7,2000}', '{997,1000}', 1700000000000000)) other(drains, ones, at)",
+    "SELECT meter.decide(verb, '{f,g}', '{1,2}', '{NULL,1}', '{NULL,1000}', '{NULL,1000}', '{10,9000}', '{NULL,0}', a, at, periods, '{0.1,NULL}', '{t,NULL}')
+        FROM unnest('{check,upto,lease,charge,refund,cancel,peek,reset,charge}'::text[]) verb, (VALUES ('{6e7,NULL}'::float8[], 5, NULL::int8),
+            ('{5e7,NULL}', 1700000000000000, 1700000000000000)) other(periods, a, at)",
+    "SELECT meter.decide('check', '{f}', '{1}', '{NULL}', '{NULL}', '{NULL}', '{10}', '{NULL}', 0, NULL, '{6e7}', '{0.4}', '{t}') FROM generate_series(1, 5)",
+    "SELECT meter.decide('bad', '{f}', '{1}', '{1}', '{1}', '{1}', '{1}', '{0}')",
+    "SELECT meter.change('charge', 'h', 5, 0, 1, 1000, 1000, 3000)",
+    "SELECT meter.check_all('{h,i}', costs, '{1,1}', '{1000,1000}', '{3000,3000}', '{0,0}') FROM (VALUES ('{1,1}'::int8[]), ('{1,0}')) other(costs)",
+    "SELECT meter.allow('j', '2/h', n) FROM unnest('{1,1,1,3}'::int8[]) n",
+    "SELECT meter.allow('j', '2/h every 10min') FROM generate_series(1, 3)",
+    "SELECT meter.check_average('k', n, 6e7, 0.3, strict) FROM unnest('{0,1,1,1,1,9}'::float8[]) n, unnest('{f,t}'::bool[]) strict",
+    "SELECT meter.check_average('k', 1, 5e7, 0.3); UPDATE meter.average SET t = t + 1000000000; SELECT meter.check_average('k', 1, 5e7, 0.3)",
+    "SELECT check_rate_limit('l', cost, 10, INTERVAL '1 minute', strict) FROM unnest('{0,1,9,99}'::float8[]) cost, unnest('{f,t}'::bool[]) strict",
+    "SELECT check_rate_limit('m', 1, 100)",
+    "SELECT check_rate_limit('l', -1)",
+    "SELECT meter.sweep(0, 1, INTERVAL '0')",
+];
+
+/// A role that may make objects in a schema of the search path must not run code with the rights of callers.
+#[tokio::test]
+async fn objects_of_other_schemas_are_never_called() {
+    let server = running!(Server::shared());
+    let mut config = server.database().await;
+    connect(&config).await.batch_execute(HOSTILE).await.expect("created");
+    config.options("-c search_path=public,hostile");
+    let store = PostgresStore::connect(config.clone(), 1);
+    for _ in 0..2 {
+        store.install().await.expect("installed");
+    }
+    let client = connect(&config).await;
+    let code = |error: &tokio_postgres::Error| error.code().expect("of the server").code().to_owned();
+    for hostile in ["SELECT 1::float8 * 2", "SELECT cardinality('{a}'::text[])"] {
+        let error = client.batch_execute(hostile).await.expect_err("hostile");
+        assert_eq!(code(&error), "P0001", "{hostile}");
+    }
+    for call in CALLS {
+        if let Err(error) = client.batch_execute(call).await {
+            assert_eq!(code(&error), "22023", "{call}: {error:?}");
+        }
+    }
+}
+
 /// A dump of the schema, restored elsewhere, goes on with its states.
 #[tokio::test]
 async fn restored_dump_keeps_the_debt() {

@@ -243,7 +243,19 @@ impl Hasher for KeyWriter<'_> {
         self.spell_bytes(bytes);
     }
 
-    spelled_integers!(write_u8: u8, write_u16: u16, write_u32: u32, write_u64: u64, write_usize: usize);
+    spelled_integers!(write_u8: u8, write_u16: u16, write_u32: u32, write_u64: u64);
+
+    // By 64 bits, so that machines of 32 and of 64 bits spell a key alike.
+
+    #[inline]
+    fn write_usize(&mut self, n: usize) {
+        self.write_u64(n as u64);
+    }
+
+    #[inline]
+    fn write_isize(&mut self, n: isize) {
+        self.write_i64(n as i64);
+    }
 
     #[inline]
     fn finish(&self) -> u64 {

@@ -1,11 +1,11 @@
 //! The settings of a limit besides its quota.
 
 use super::BoxLimit;
-use super::lane::{After, Lane};
+use super::lane::Lane;
 use super::limiter::{ByKey, Limiter, SECOND_NAME, Target, TierName};
 use crate::address::{InvalidNet, Net, any_contains, nets};
 use crate::error::InvalidLimit;
-use crate::head::{Head, ResponseHead};
+use crate::head::Head;
 use crate::key::{FindAddress, Key};
 use crate::meters::Meters;
 use crate::policy::Policy;
@@ -13,9 +13,53 @@ use ratelimit_meter::keyed::WhenFull;
 use ratelimit_meter::{DualQuota, Quota};
 use std::sync::Arc;
 
-/// The settings that limits of this process and limits of a store share: methods of a type with a field `rules`.
+/// The settings that limits of this process and limits of a store share: methods of a type with a field `rules`. Some have docs of each type's own.
 macro_rules! settings {
-    () => {
+    (
+        $(#[$dry_run:meta])* dry_run,
+        $(#[$refund_if:meta])* refund_if,
+        $(#[$charge_if:meta])* charge_if,
+        $(#[$refund_cancelled:meta])* refund_cancelled,
+        $(#[$late:meta])* late,
+    ) => {
+        $(#[$dry_run])*
+        #[must_use]
+        pub fn dry_run(mut self) -> Self {
+            self.rules.dry_run = true;
+            self
+        }
+
+        $(#[$refund_if])*
+        #[must_use]
+        pub fn refund_if(self, refunds: impl Fn(&$crate::head::ResponseHead<'_>) -> bool + Send + Sync + 'static) -> Self {
+            self.counting($crate::limit::After::RefundIf(Box::new(refunds)))
+        }
+
+        $(#[$charge_if])*
+        #[must_use]
+        pub fn charge_if(self, charges: impl Fn(&$crate::head::ResponseHead<'_>) -> bool + Send + Sync + 'static) -> Self {
+            self.counting($crate::limit::After::ChargeIf(Box::new(charges)))
+        }
+
+        fn counting(mut self, after: $crate::limit::After) -> Self {
+            self.rules.after = Some(std::sync::Arc::new(after));
+            self
+        }
+
+        $(#[$refund_cancelled])*
+        #[must_use]
+        pub fn refund_cancelled(mut self) -> Self {
+            self.rules.refund_cancelled = true;
+            self
+        }
+
+        $(#[$late])*
+        #[must_use]
+        pub fn late(mut self) -> Self {
+            self.rules.late = true;
+            self
+        }
+
         /// Applies only to requests for which this closure returns true, and so do the closures of all earlier calls.
         ///
         /// A path is compared as the client wrote it. If a router also accepts `/search/` or `//search`, a limit on the route itself is safer. Use a
@@ -83,7 +127,34 @@ pub(crate) use settings;
 
 /// The settings of every limit.
 impl<T> Limiter<T> {
-    settings!();
+    settings! {
+        /// Denies nothing, and reports the denials it would have made to the observer: a limit on trial. It has its own meters, counts the requests that
+        /// all other limits admit, and is not announced. A request without a key passes where [`OnNoKey::Reject`](crate::OnNoKey::Reject) would
+        /// deny it.
+        dry_run,
+        /// Takes the cost before the response, and gives it back if the closure returns true. Strict: parallel requests cannot overdraw.
+        ///
+        /// ```
+        /// use ratelimit_meter_tower::{PeerIp, PerKey};
+        ///
+        /// // Only failed log-ins count.
+        /// let failures = PerKey::new(PeerIp::new(), "5/h".parse()?, 100_000)?.refund_if(|reply| reply.status().is_success());
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
+        refund_if,
+        /// Charges the cost after the response, if the closure returns true. Before the response, the layer only checks whether the cost conforms.
+        /// So requests in flight at once may overdraw, into debt. A request that will not be charged is never denied because of them. If the inner service
+        /// fails, the cost is charged, as there is no response.
+        charge_if,
+        /// Does not count a request whose future is dropped before its response, as when the client leaves. Otherwise it counts, so that leaving
+        /// early is not a way around the limit.
+        refund_cancelled,
+        /// Puts a [`Charge`](crate::Charge) into the extensions of the request, with which its handler charges or refunds cells that are known only later: tokens,
+        /// rows, bytes, messages of a WebSocket. The fields of the response report the limit as it was when the request was admitted, before these charges.
+        ///
+        /// With a [`cost`](Self::cost) of 0 the request itself takes nothing. It is admitted if a cell conforms, so not while the key is in debt.
+        late,
+    }
 
     /// Names the policy, in the fields, in denials and for observers; `default` otherwise. In fields, characters that are not printable ASCII are
     /// percent-encoded. (The second quota of a dual limit is then called `NAME-sustained`.)
@@ -119,57 +190,6 @@ impl<T> Limiter<T> {
             let (meters, policies) = (Arc::clone(&lane.meters), policies(lane));
             *lane = Arc::new(Lane { meters, policies });
         }
-        self
-    }
-
-    /// Denies nothing, and reports the denials it would have made to the observer: a limit on trial. It has its own meters, counts the requests that
-    /// all other limits admit, and is not announced. A request without a key passes where [`OnNoKey::Reject`](crate::OnNoKey::Reject) would
-    /// deny it.
-    #[must_use]
-    pub fn dry_run(mut self) -> Self {
-        self.rules.dry_run = true;
-        self
-    }
-
-    /// Takes the cost before the response, and gives it back if the closure returns true. Strict: parallel requests cannot overdraw.
-    ///
-    /// ```
-    /// use ratelimit_meter_tower::{PeerIp, PerKey};
-    ///
-    /// // Only failed log-ins count.
-    /// let failures = PerKey::new(PeerIp::new(), "5/h".parse()?, 100_000)?.refund_if(|reply| reply.status().is_success());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn refund_if(mut self, refunds: impl Fn(&ResponseHead<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.rules.after = Some(Arc::new(After::RefundIf(Box::new(refunds))));
-        self
-    }
-
-    /// Charges the cost after the response, if the closure returns true. Before the response, the layer only checks whether the cost conforms.
-    /// So requests in flight at once may overdraw, into debt. A request that will not be charged is never denied because of them. If the inner service
-    /// fails, the cost is charged, as there is no response.
-    #[must_use]
-    pub fn charge_if(mut self, charges: impl Fn(&ResponseHead<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.rules.after = Some(Arc::new(After::ChargeIf(Box::new(charges))));
-        self
-    }
-
-    /// Does not count a request whose future is dropped before its response, as when the client leaves. Otherwise it counts, so that leaving
-    /// early is not a way around the limit.
-    #[must_use]
-    pub fn refund_cancelled(mut self) -> Self {
-        self.rules.refund_cancelled = true;
-        self
-    }
-
-    /// Puts a [`Charge`](crate::Charge) into the extensions of the request, with which its handler charges or refunds cells that are known only later: tokens,
-    /// rows, bytes, messages of a WebSocket. The fields of the response report the limit as it was when the request was admitted, before these charges.
-    ///
-    /// With a [`cost`](Self::cost) of 0 the request itself takes nothing. It is admitted if a cell conforms, so not while the key is in debt.
-    #[must_use]
-    pub fn late(mut self) -> Self {
-        self.rules.late = true;
         self
     }
 }

@@ -1,11 +1,13 @@
 //! Charges that are known only later, of limits that a store elsewhere keeps.
 
-use super::limit::{Distributed, StoreAsk};
+use super::limit::StoreAsk;
 use super::meter::{Answer, RemoteMeter, StoreFailed};
+use super::settle::Settler;
 use crate::charge::{Charge, ChargeDenied};
 use crate::key::Key;
 use crate::limit::Asked;
 use crate::meters::Denied;
+use crate::observe::Observe;
 use core::error::Error;
 use core::fmt;
 use core::future::Future;
@@ -13,7 +15,6 @@ use core::pin::Pin;
 use http::Request;
 use smallvec::SmallVec;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Charges the limits of a request that a store elsewhere keeps, after it was admitted: a [`Charge`] whose calls wait for the store. The handler of a
 /// [late](crate::Distributed::late) `Distributed` limit finds it in the request's extensions.
@@ -57,39 +58,44 @@ trait LateKey: Send + Sync {
     fn is_trial(&self) -> bool;
     /// The limit, and the key as the store gets it.
     fn identity(&self) -> (*const (), &str);
+    fn peek(&self, cells: u32) -> StoreCall<'_, Answer>;
     fn take(&self, cells: u32) -> StoreCall<'_, Answer>;
     fn charge(&self, cells: u64) -> StoreCall<'_, ()>;
     fn refund(&self, cells: u64) -> StoreCall<'_, ()>;
 }
 
-struct StoredKey<K, M> {
-    limit: Arc<Distributed<K, M>>,
+struct StoredKey<K, M, H> {
+    settler: Settler<K, M, H>,
     ask: StoreAsk,
 }
 
-impl<K: Key + 'static, M: RemoteMeter> LateKey for StoredKey<K, M> {
+impl<K: Key + 'static, M: RemoteMeter, H: Observe> LateKey for StoredKey<K, M, H> {
     fn policy(&self) -> &str {
-        self.limit.policy().name()
+        self.settler.limit.policy().name()
     }
 
     fn is_trial(&self) -> bool {
-        self.limit.rules.dry_run
+        self.settler.limit.rules.dry_run
     }
 
     fn identity(&self) -> (*const (), &str) {
-        (Arc::as_ptr(&self.limit).cast(), &self.ask.key)
+        (Arc::as_ptr(&self.settler.limit).cast(), &self.ask.key)
+    }
+
+    fn peek(&self, cells: u32) -> StoreCall<'_, Answer> {
+        Box::pin(self.settler.limit.peek(&self.ask, cells))
     }
 
     fn take(&self, cells: u32) -> StoreCall<'_, Answer> {
-        Box::pin(self.limit.take(&self.ask, cells))
+        Box::pin(self.settler.take(&self.ask, cells))
     }
 
     fn charge(&self, cells: u64) -> StoreCall<'_, ()> {
-        Box::pin(self.limit.charge(&self.ask, cells))
+        Box::pin(self.settler.charge(&self.ask, cells))
     }
 
     fn refund(&self, cells: u64) -> StoreCall<'_, ()> {
-        Box::pin(self.limit.refund(&self.ask, cells))
+        Box::pin(self.settler.refund(&self.ask, cells))
     }
 }
 
@@ -119,9 +125,18 @@ impl LateItem {
             None => Ok(answer.is_counted),
             // A shared meter answers so if its store failed.
             Some(Denied::Full(_)) => Err(RemoteChargeError::Failed(StoreFailed)),
-            Some(denied) => Err(RemoteChargeError::Denied(ChargeDenied {
-                wait: denied.wait_ns().map(Duration::from_nanos),
-            })),
+            Some(denied) => Err(RemoteChargeError::Denied(denied.into())),
+        }
+    }
+
+    /// Returns the denial of `cells`, if there is one for certain. Counts nothing.
+    async fn denial(&self, cells: u32) -> Option<ChargeDenied> {
+        match self {
+            Self::Here(charge) => charge.denial(cells),
+            Self::InStore(key) => match key.peek(cells).await.ok()?.denied? {
+                Denied::Full(_) => None,
+                denied => Some(denied.into()),
+            },
         }
     }
 
@@ -148,9 +163,14 @@ impl LateItem {
 
 impl RemoteCharge {
     /// Returns the charge of a request to a limit in a store.
-    pub(super) fn of<K: Key + 'static, M: RemoteMeter>(limit: &Arc<Distributed<K, M>>, ask: &StoreAsk) -> Self {
-        let (limit, ask) = (Arc::clone(limit), ask.clone());
-        Self::of_items(vec![LateItem::InStore(Arc::new(StoredKey { limit, ask }))])
+    pub(super) fn of<K, M, H>(settler: Settler<K, M, H>, ask: &StoreAsk) -> Self
+    where
+        K: Key + 'static,
+        M: RemoteMeter,
+        H: Observe + 'static,
+    {
+        let ask = ask.clone();
+        Self::of_items(vec![LateItem::InStore(Arc::new(StoredKey { settler, ask }))])
     }
 
     /// Returns the charge of a request that limits of this process have decided.
@@ -198,11 +218,16 @@ impl RemoteCharge {
     ///
     /// # Errors
     ///
-    /// [`StoreFailed`] if a store gave no answer. The cells may have been counted there, and are counted by the other limits.
+    /// [`StoreFailed`] if a store gave no answer. The cells may have been counted there, and are counted by the other limits. Until that store counts
+    /// again, it decides requests of no [`cost`](crate::Distributed::cost) by a call that writes. The failure of a
+    /// [`dry_run`](crate::Distributed::dry_run) limit is not an error.
     pub async fn charge(&self, cells: u64) -> Result<(), StoreFailed> {
         let mut result = Ok(());
         for item in &*self.items {
-            result = item.charge(cells).await.and(result);
+            let charged = item.charge(cells).await;
+            if !item.is_trial() {
+                result = charged.and(result);
+            }
         }
         result
     }
@@ -212,10 +237,11 @@ impl RemoteCharge {
     ///
     /// # Errors
     ///
-    /// [`RemoteChargeError`], if the cells do not conform now, or if a store gave no decision.
+    /// [`RemoteChargeError`], if the cells do not conform now, or if a store gave no decision. A denial is the longest of those that the stores report by
+    /// [`peek`](RemoteMeter::peek).
     pub async fn check(&self, cells: u32) -> Result<(), RemoteChargeError> {
         let mut counted = SmallVec::<[&LateItem; 4]>::new();
-        for item in &*self.items {
+        for (index, item) in self.items.iter().enumerate() {
             match item.check(cells).await {
                 Ok(true) => counted.push(item),
                 Err(error) if !item.is_trial() => {
@@ -223,7 +249,12 @@ impl RemoteCharge {
                         // If the store fails, the cells stay counted there.
                         let _ = before.refund(cells.into()).await;
                     }
-                    return Err(error);
+                    return Err(match error {
+                        RemoteChargeError::Denied(denied) => {
+                            RemoteChargeError::Denied(Self::longest(denied, &self.items[index + 1..], cells).await)
+                        }
+                        failed => failed,
+                    });
                 }
                 _ => {}
             }
@@ -231,15 +262,29 @@ impl RemoteCharge {
         Ok(())
     }
 
+    /// Returns the longest denial, of this and those of the enforced limits among `others`: until its end the cells do not conform to all.
+    async fn longest(denied: ChargeDenied, others: &[LateItem], cells: u32) -> ChargeDenied {
+        let mut longest = denied;
+        for other in others.iter().filter(|item| !item.is_trial()) {
+            if let Some(denied) = other.denial(cells).await {
+                longest = longest.longer(denied);
+            }
+        }
+        longest
+    }
+
     /// Gives `cells` back, but no more than makes the key idle.
     ///
     /// # Errors
     ///
-    /// [`StoreFailed`] if a store gave no answer. The cells may have been given back there, and are given back by the other limits.
+    /// As [`charge`](Self::charge). The cells may have been given back there, and are given back by the other limits.
     pub async fn refund(&self, cells: u64) -> Result<(), StoreFailed> {
         let mut result = Ok(());
         for item in &*self.items {
-            result = item.refund(cells).await.and(result);
+            let refunded = item.refund(cells).await;
+            if !item.is_trial() {
+                result = refunded.and(result);
+            }
         }
         result
     }

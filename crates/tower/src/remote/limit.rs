@@ -1,12 +1,13 @@
 //! The limit for each key, with its settings.
 
+use super::doubt::Doubts;
 use super::meter::{Answer, RemoteMeter, StoreFailed};
 use crate::address::{InvalidNet, Net, nets};
 use crate::error::InvalidLimit;
-use crate::head::{Head, ResponseHead};
+use crate::head::Head;
 use crate::key::{FindAddress, Key, KeyWriter};
 use crate::layer::RateLimitLayer;
-use crate::limit::{After, BASE_TIER, BoxLimit, HeadFn, KEYLESS, OnNoKey, Rules, TierName, outside, settings};
+use crate::limit::{BASE_TIER, BoxLimit, HeadFn, KEYLESS, OnNoKey, Rules, TierName, outside, settings};
 use crate::meters::HashedKey;
 use crate::policy::Policy;
 use crate::respond::Problem;
@@ -17,7 +18,6 @@ use core::task::Poll;
 use http::StatusCode;
 use ratelimit_meter::Quota;
 use ratelimit_meter::keyed::KeyHashes;
-use std::sync::Arc;
 #[cfg(feature = "queue")]
 use std::time::Duration;
 
@@ -66,6 +66,7 @@ pub struct Distributed<K, M> {
     pub(super) rules: Rules,
     pub(super) on_failure: OnStoreFailure,
     deadline: Option<Sleep>,
+    doubts: Doubts,
 }
 
 /// A meter elsewhere, and its policy.
@@ -92,6 +93,7 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
             rules: Rules::default(),
             on_failure: OnStoreFailure::default(),
             deadline: None,
+            doubts: Doubts::default(),
         }
     }
 
@@ -114,80 +116,65 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
         self
     }
 
-    settings!();
+    settings! {
+        /// Denies nothing, whether the store answers or not, and reports the denials it would have made to the observer: a limit on trial. It is not
+        /// announced.
+        dry_run,
+        /// Takes the cost before the response, and gives it back if the closure returns true, as [`Limiter::refund_if`](crate::Limiter::refund_if) does.
+        /// Such a response waits for the store once more. If the store fails then, the cost stays counted. The fields report the limit as it was
+        /// before. For log-ins, of which most succeed, [`charge_if`](Self::charge_if) calls the store less often.
+        refund_if,
+        /// Charges the cost after the response, if the closure returns true, as [`Limiter::charge_if`](crate::Limiter::charge_if) does. Before the response,
+        /// the store only decides whether the cost conforms. So requests in flight at once, on all machines, may overdraw, into debt.
+        ///
+        /// Only a charged response waits for the store once more. A request that is admitted by [`OnStoreFailure::Open`] is charged, too, because the
+        /// store may answer by then. A request that [`OnStoreFailure::Local`] decides is charged by that limit alone.
+        ///
+        /// If the store fails at the charge, the response is passed on as it is, and its cost may not be counted. From then on, requests of that key are
+        /// decided as by [`refund_if`](Self::refund_if), until the store has counted one. The store takes the cost before the response, and it is given back
+        /// after a response that is not charged. While a store can read but not write, as a Redis without memory, each such decision fails, and
+        /// [`on_failure`](Self::on_failure) applies. So in each process, only requests that were under way at the first failed charge are lost.
+        ///
+        /// A request whose future is dropped before its response is charged by a task of the tokio runtime, with the features `store` or `queue`. Without
+        /// them, or outside of a runtime, it is not charged.
+        ///
+        /// The [`RemoteMeter`] needs [`peek`](RemoteMeter::peek), [`charge`](RemoteMeter::charge) and [`refund`](RemoteMeter::refund). `SharedMeter` has them.
+        ///
+        /// ```
+        /// use ratelimit_meter_tower::{Distributed, PeerIp, RateLimitLayer, RemoteMeter};
+        ///
+        /// /// Only failed log-ins count.
+        /// fn failures<M: RemoteMeter>(meter: M) -> Result<RateLimitLayer<Distributed<PeerIp, M>>, Box<dyn std::error::Error>> {
+        ///     let limit = Distributed::new(PeerIp::new(), "5/h".parse()?, meter).charge_if(|reply| reply.status() == 401);
+        ///     Ok(RateLimitLayer::remote(limit))
+        /// }
+        /// ```
+        charge_if,
+        /// Does not count a request whose future is dropped before its response, as [`Limiter::refund_cancelled`](crate::Limiter::refund_cancelled) does.
+        /// A task of the tokio runtime gives its cost back. A request that is dropped while it waits for the store may have counted.
+        #[cfg(any(feature = "queue", feature = "store"))]
+        refund_cancelled,
+        /// Puts a [`RemoteCharge`](crate::RemoteCharge) into the extensions of the request, with which its handler charges or refunds cells that are known
+        /// only later, such as tokens. The fields of the response report the limit as it was when the request was admitted.
+        ///
+        /// With a [`cost`](Self::cost) of 0 the request itself takes nothing. It is admitted if a cell conforms, so not while the key is in debt; for this
+        /// the [`RemoteMeter`] needs [`peek`](RemoteMeter::peek).
+        ///
+        /// ```
+        /// use ratelimit_meter_tower::{BearerKey, Distributed, RateLimitLayer, RemoteMeter};
+        ///
+        /// fn tokens<M: RemoteMeter>(meter: M) -> Result<RateLimitLayer<Distributed<BearerKey, M>>, Box<dyn std::error::Error>> {
+        ///     let limit = Distributed::new(BearerKey::new(), "100000/min".parse()?, meter).named("tokens").cost(|_| 0).late();
+        ///     Ok(RateLimitLayer::remote(limit))
+        /// }
+        /// ```
+        late,
+    }
 
     /// Sets the decision for when the store gives none, [`OnStoreFailure::Open`] by default.
     #[must_use]
     pub fn on_failure(mut self, on_failure: OnStoreFailure) -> Self {
         self.on_failure = on_failure;
-        self
-    }
-
-    /// Takes the cost before the response, and gives it back if the closure returns true, as [`Limiter::refund_if`](crate::Limiter::refund_if) does.
-    /// Such a response waits for the store once more. If the store fails then, the cost stays counted. The fields report the limit as it was
-    /// before. For log-ins, of which most succeed, [`charge_if`](Self::charge_if) calls the store less often.
-    #[must_use]
-    pub fn refund_if(mut self, refunds: impl Fn(&ResponseHead<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.rules.after = Some(Arc::new(After::RefundIf(Box::new(refunds))));
-        self
-    }
-
-    /// Charges the cost after the response, if the closure returns true, as [`Limiter::charge_if`](crate::Limiter::charge_if) does. Before the response,
-    /// the store only decides whether the cost conforms. So requests in flight at once, on all machines, may overdraw, into debt.
-    ///
-    /// Only a charged response waits for the store once more. If the store fails then, nothing is counted, and the response is passed on as it is. A
-    /// request that is admitted by [`OnStoreFailure::Open`] is charged, too, because the store may answer by then. A request that
-    /// [`OnStoreFailure::Local`] decides is charged by that limit alone.
-    ///
-    /// While a store can read but not write, as a Redis without memory, nothing is counted, even with [`OnStoreFailure::Closed`]. If that must not
-    /// happen, take [`refund_if`](Self::refund_if), whose decision writes.
-    ///
-    /// A request whose future is dropped before its response is charged by a task of the tokio runtime, with the features `store` or `queue`. Without
-    /// them, or outside of a runtime, it is not charged.
-    ///
-    /// The [`RemoteMeter`] needs [`peek`](RemoteMeter::peek) and [`charge`](RemoteMeter::charge). `SharedMeter` has both.
-    ///
-    /// ```
-    /// use ratelimit_meter_tower::{Distributed, PeerIp, RateLimitLayer, RemoteMeter};
-    ///
-    /// /// Only failed log-ins count.
-    /// fn failures<M: RemoteMeter>(meter: M) -> Result<RateLimitLayer<Distributed<PeerIp, M>>, Box<dyn std::error::Error>> {
-    ///     let limit = Distributed::new(PeerIp::new(), "5/h".parse()?, meter).charge_if(|reply| reply.status() == 401);
-    ///     Ok(RateLimitLayer::remote(limit))
-    /// }
-    /// ```
-    #[must_use]
-    pub fn charge_if(mut self, charges: impl Fn(&ResponseHead<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.rules.after = Some(Arc::new(After::ChargeIf(Box::new(charges))));
-        self
-    }
-
-    /// Does not count a request whose future is dropped before its response, as [`Limiter::refund_cancelled`](crate::Limiter::refund_cancelled) does.
-    /// A task of the tokio runtime gives its cost back. A request that is dropped while it waits for the store may have counted.
-    #[cfg(any(feature = "queue", feature = "store"))]
-    #[must_use]
-    pub fn refund_cancelled(mut self) -> Self {
-        self.rules.refund_cancelled = true;
-        self
-    }
-
-    /// Puts a [`RemoteCharge`](crate::RemoteCharge) into the extensions of the request, with which its handler charges or refunds cells that are known
-    /// only later, such as tokens. The fields of the response report the limit as it was when the request was admitted.
-    ///
-    /// With a [`cost`](Self::cost) of 0 the request itself takes nothing. It is admitted if a cell conforms, so not while the key is in debt; for this
-    /// the [`RemoteMeter`] needs [`peek`](RemoteMeter::peek).
-    ///
-    /// ```
-    /// use ratelimit_meter_tower::{BearerKey, Distributed, RateLimitLayer, RemoteMeter};
-    ///
-    /// fn tokens<M: RemoteMeter>(meter: M) -> Result<RateLimitLayer<Distributed<BearerKey, M>>, Box<dyn std::error::Error>> {
-    ///     let limit = Distributed::new(BearerKey::new(), "100000/min".parse()?, meter).named("tokens").cost(|_| 0).late();
-    ///     Ok(RateLimitLayer::remote(limit))
-    /// }
-    /// ```
-    #[must_use]
-    pub fn late(mut self) -> Self {
-        self.rules.late = true;
         self
     }
 
@@ -234,14 +221,6 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
         self
     }
 
-    /// Denies nothing, whether the store answers or not, and reports the denials it would have made to the observer: a limit on trial. It is not
-    /// announced.
-    #[must_use]
-    pub fn dry_run(mut self) -> Self {
-        self.rules.dry_run = true;
-        self
-    }
-
     /// Sets how long an answer may take, by tokio's timer; none by default, since meters have deadlines of their own.
     #[cfg(feature = "queue")]
     #[must_use]
@@ -274,29 +253,51 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
         spelled
     }
 
-    /// Asks the meter, until the deadline.
+    /// Asks the meter, until the deadline. If the answer is counted, the store has taken the cost.
     pub(super) async fn ask(&self, ask: &StoreAsk) -> Result<Answer, StoreFailed> {
-        let meter = &self.tier_for(ask).meter;
         let Ok(cells) = u32::try_from(ask.cost) else {
             return Ok(Answer::never());
         };
-        if self.rules.charges_after() || self.rules.late && cells == 0 {
-            // A late limit admits no request in debt, even at no cost.
-            let least = self.rules.late.into();
-            self.in_time(meter.peek(&ask.key, cells.max(least))).await
-        } else {
-            self.take(ask, cells).await
+        let only_reads = self.rules.charges_after() || self.rules.late && cells == 0;
+        if !only_reads {
+            return self.take(ask, cells).await;
         }
+        // A late limit admits no request in debt, even at no cost.
+        let asked = cells.max(self.rules.late.into());
+        if !self.doubts.contains(ask.hash) {
+            let is_counted = false;
+            let answer = self.peek(ask, asked).await?;
+            return Ok(Answer { is_counted, ..answer });
+        }
+        let answer = self.take(ask, asked).await?;
+        if answer.is_counted && asked > cells {
+            // If the store fails now, the cell stays counted.
+            let _ = self.refund(ask, 1).await;
+        }
+        Ok(answer)
+    }
+
+    /// Decides cells and counts nothing, until the deadline.
+    pub(super) async fn peek(&self, ask: &StoreAsk, cells: u32) -> Result<Answer, StoreFailed> {
+        self.in_time(self.tier_for(ask).meter.peek(&ask.key, cells)).await
     }
 
     /// Takes cells if they conform, until the deadline.
     pub(super) async fn take(&self, ask: &StoreAsk, cells: u32) -> Result<Answer, StoreFailed> {
-        self.in_time(self.tier_for(ask).meter.take(&ask.key, cells)).await
+        let answer = self.in_time(self.tier_for(ask).meter.take(&ask.key, cells)).await?;
+        if answer.is_counted && cells > 0 {
+            self.doubts.remove(ask.hash);
+        }
+        Ok(answer)
     }
 
     /// Counts cells, until the deadline.
     pub(super) async fn charge(&self, ask: &StoreAsk, cells: u64) -> Result<(), StoreFailed> {
-        self.in_time(self.tier_for(ask).meter.charge(&ask.key, cells)).await
+        let charged = self.in_time(self.tier_for(ask).meter.charge(&ask.key, cells)).await;
+        if charged.is_err() {
+            self.doubts.insert(ask.hash);
+        }
+        charged
     }
 
     /// Gives back cells that the meter took, until the deadline.

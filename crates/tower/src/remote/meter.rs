@@ -48,7 +48,7 @@ pub trait RemoteMeter: Send + Sync + 'static {
     }
 
     /// Gives back `cells` of `key`, which were taken before; called for [`Distributed::refund_if`](crate::Distributed::refund_if), and if a
-    /// handler gives back cells.
+    /// handler gives back cells. After a charge that failed, it is also called for [`Distributed::charge_if`](crate::Distributed::charge_if).
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 //! Limits that a store elsewhere keeps, for many machines.
 
 mod charge;
+mod doubt;
 mod limit;
 mod meter;
 mod service;

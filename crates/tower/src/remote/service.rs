@@ -3,7 +3,7 @@
 use super::charge::RemoteCharge;
 use super::limit::{Distributed, OnStoreFailure, StoreAsk};
 use super::meter::{Answer, RemoteMeter, StoreFailed};
-use super::settle::Unsettled;
+use super::settle::{Settler, Unsettled};
 use crate::after::Then;
 use crate::fields::{Announcement, Position};
 use crate::head::Head;
@@ -37,7 +37,7 @@ struct Admission {
     is_open: bool,
 }
 
-impl<K: Key + 'static, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed<K, M>, R, H> {
+impl<K: Key + 'static, M: RemoteMeter, R, H: Observe + 'static> RateLimitLayer<Distributed<K, M>, R, H> {
     /// Returns the cells that a request asks for; `None` if the limit does not apply to it, or the status of a rejection.
     fn plan(&self, head: &Head<'_>) -> Result<Option<StoreAsk>, StatusCode> {
         if self.settings().is_exempt(head) {
@@ -103,8 +103,8 @@ impl<K: Key + 'static, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed
     fn admitted_by_store<B>(&self, request: &mut Request<B>, ask: &StoreAsk, answer: Answer) -> Admission {
         let standing = answer.standing;
         let then = self.announced(ask, standing, answer.denied);
-        self.settings().exempt(request);
-        self.lend(request, || RemoteCharge::of(self.shared_limits(), ask));
+        self.settings().lend_nothing(request);
+        self.lend(request, || RemoteCharge::of(self.settler(), ask));
         // A trial counts the requests that it would admit.
         let is_open = answer.denied.is_none();
         Admission {
@@ -157,14 +157,18 @@ impl<K: Key + 'static, M: RemoteMeter, R, H: Observe> RateLimitLayer<Distributed
                 }
             }
             _ => {
-                self.lend(request, || RemoteCharge::of(self.shared_limits(), ask));
+                self.lend(request, || RemoteCharge::of(self.settler(), ask));
                 Conclusion::Admitted(Admission {
-                    then: self.settings().exempt(request),
+                    then: self.settings().lend_nothing(request),
                     standing: None,
                     is_open: true,
                 })
             }
         }
+    }
+
+    fn settler(&self) -> Settler<K, M, H> {
+        Settler::new(self.shared_limits(), self.observer())
     }
 
     /// Puts a charge into the extensions of a request, if the limit is late.
@@ -202,7 +206,7 @@ where
             let ask = match layer.plan(&Head::of(&request)) {
                 Ok(Some(ask)) => ask,
                 Ok(None) => {
-                    let then = layer.settings().exempt(&mut request);
+                    let then = layer.settings().lend_nothing(&mut request);
                     layer.lend(&mut request, RemoteCharge::nothing);
                     return ResponseFuture::admitted(inner.call(request), then).await;
                 }
@@ -223,10 +227,10 @@ where
                 return ResponseFuture::admitted(inner.call(request), then).await;
             }
             let is_counted = answer.is_ok_and(|answer| answer.is_counted);
-            let unsettled = Unsettled::new(Arc::clone(layer.shared_limits()), ask, is_counted);
+            let unsettled = Unsettled::new(layer.settler(), ask, is_counted);
             let mut result = inner.call(request).await;
             if let Some(settlement) = unsettled.by_result(&result) {
-                if let Some(ask) = settlement.start(Arc::clone(layer.shared_limits())).await {
+                if let Some(ask) = settlement.start(layer.settler()).await {
                     let numbers = limit.tier_for(&ask).policy.numbers();
                     let charged = standing.map(|standing| numbers.charged(standing, ask.cost));
                     then = layer.announced(&ask, charged, None);

@@ -11,8 +11,8 @@ use ratelimit_meter::keyed::{KeyedBuilder, WhenFull};
 use ratelimit_meter::{GCRA, KeyedMeter, Quota};
 use ratelimit_meter_store::{Ask, AsyncStore, MemoryStore, Micros, OnFailure, Reply, SharedMeter, StoreError, Verb};
 use ratelimit_meter_tower::{
-    Answer, Charge, Distributed, Head, HeaderKey, Observe, OnNoKey, OnStoreFailure, PeerIp, PerKey, RateLimitLayer,
-    RemoteMeter, Shared, StoreFailed, content_length,
+    Answer, Charge, Distributed, Head, HeaderKey, KeyWriter, Observe, OnNoKey, OnStoreFailure, PeerIp, PerKey,
+    RateLimitLayer, RemoteMeter, Shared, StoreFailed, content_length,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -81,6 +81,15 @@ async fn subject_of_a_key_resets_its_client() {
     assert_eq!(status.remaining(), 0);
     meter.reset(&alice).await.unwrap();
     assert_eq!(ask(&layer, of("alice")).await.status(), 200);
+}
+
+/// Machines of 32 bits share the limits of machines of 64 bits.
+#[test]
+fn spelled_key_has_one_width_on_all_machines() {
+    let layer = RateLimitLayer::remote(by_user(Dying::default()));
+    let spelled = |value: &dyn Fn(&mut KeyWriter<'_>)| layer.limits().subject(|key| value(key));
+    assert_eq!(spelled(&|key| key.value(&1_usize)), spelled(&|key| key.value(&1_u64)));
+    assert_eq!(spelled(&|key| key.value(&-1_isize)), spelled(&|key| key.value(&-1_i64)));
 }
 
 /// Answers once, then fails, and then hangs.

@@ -12,7 +12,7 @@ use ratelimit_meter_tower::{
     Answer, Charge, Distributed, HeaderKey, InvalidLimit, Observe, OnNoKey, OnStoreFailure, PolicyDecision,
     RateLimitLayer, RemoteCharge, RemoteChargeError, RemoteMeter, Shared, StoreFailed,
 };
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Barrier;
@@ -127,6 +127,8 @@ struct Log {
     peeks: Option<Answer>,
     /// Set if no charge is answered.
     hangs: bool,
+    /// Set while charges fail.
+    is_broken: Arc<AtomicBool>,
 }
 
 impl Log {
@@ -161,6 +163,9 @@ impl RemoteMeter for Log {
         self.add("charge", cells);
         if self.hangs {
             core::future::pending::<()>().await;
+        }
+        if self.is_broken.load(Ordering::Relaxed) {
+            return Err(StoreFailed);
         }
         Ok(())
     }
@@ -207,6 +212,96 @@ async fn charge_that_fails_does_not_change_the_response() {
     assert_eq!(sent(&layer, 401).await, (401, r#""default";r=2;t=3600"#.to_owned()));
     assert_eq!(start.elapsed().as_millis(), 50);
     assert_eq!(log.take_calls(), ["peek 1", "charge 1"]);
+}
+
+/// Reads, and writes unless its flag is set.
+#[derive(Clone)]
+struct ReadOnly(MemoryStore, Arc<AtomicBool>);
+
+impl ratelimit_meter_store::AsyncStore for ReadOnly {
+    async fn decide(
+        &self,
+        verb: ratelimit_meter_store::Verb,
+        at: Option<Micros>,
+        asks: &[ratelimit_meter_store::Ask<'_>],
+    ) -> Result<ratelimit_meter_store::Reply, ratelimit_meter_store::StoreError> {
+        if verb != ratelimit_meter_store::Verb::Peek && self.1.load(Ordering::Relaxed) {
+            return Err(ratelimit_meter_store::StoreError::Refused("OOM".to_owned()));
+        }
+        ratelimit_meter_store::AsyncStore::decide(&self.0, verb, at, asks).await
+    }
+}
+
+/// The first failure is not counted. After that the store must count before a handler is called.
+#[tokio::test(start_paused = true)]
+async fn store_that_only_reads_admits_one_failure() {
+    let is_read_only = Arc::new(AtomicBool::new(true));
+    let store = ReadOnly(still_store(), Arc::clone(&is_read_only));
+    let meter = SharedMeter::<MemoryStore>::builder("api", quota("2/h"))
+        .build(store)
+        .unwrap();
+    let failures = LaterFailures::default();
+    let limit = by_user("2/h", meter)
+        .charge_if(fails)
+        .on_failure(OnStoreFailure::Closed);
+    let layer = RateLimitLayer::remote(limit).observe(failures.clone());
+    assert_eq!(sent(&layer, 401).await, (401, r#""default";r=2;t=3600"#.to_owned()));
+    for status in [401, 200, 401] {
+        assert_eq!(sent(&layer, status).await.0, 503);
+    }
+    is_read_only.store(false, Ordering::Relaxed);
+    assert_eq!(sent(&layer, 200).await, (200, r#""default";r=1;t=1800"#.to_owned()));
+    assert_eq!(sent(&layer, 200).await, (200, r#""default";r=2;t=3600"#.to_owned()));
+    for expected in [401, 401, 429] {
+        assert_eq!(sent(&layer, 401).await.0, expected);
+    }
+    assert_eq!(failures.0.load(Ordering::Relaxed), 1);
+}
+
+/// Counts the failures of the store that come after the admission.
+#[derive(Clone, Default)]
+struct LaterFailures(Arc<AtomicU32>);
+
+impl Observe for LaterFailures {
+    fn store_failed_later(&self, policy: &str) {
+        assert_eq!(policy, "default");
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_charge_makes_the_next_request_count() {
+    let log = Log::new(Answer::admitted());
+    let limit = || by_user("9/h", log.clone()).charge_if(fails).cost(|_| 2);
+    let next: [(_, u16, &[&str]); 3] = [
+        (limit(), 200, &["take 2", "refund 2"]),
+        (limit(), 401, &["take 2"]),
+        (limit().cost(|_| 0).late(), 200, &["take 1", "refund 1", "refund 0"]),
+    ];
+    for (limit, status, expected) in next {
+        let failures = LaterFailures::default();
+        let layer = RateLimitLayer::remote(limit).observe((failures.clone(), ()));
+        log.is_broken.store(true, Ordering::Relaxed);
+        assert_eq!(sent(&layer, 401).await.0, 401);
+        assert_eq!(failures.0.load(Ordering::Relaxed), 1);
+        log.is_broken.store(false, Ordering::Relaxed);
+        log.take_calls();
+        assert_eq!(sent(&layer, status).await.0, status);
+        assert_eq!(log.take_calls(), expected);
+        assert_eq!(sent(&layer, 200).await.0, 200);
+        assert!(log.take_calls()[0].starts_with("peek"), "the store has counted");
+    }
+    log.is_broken.store(true, Ordering::Relaxed);
+    for (limit, expected) in [
+        (limit(), vec!["take 2"]),
+        (limit().refund_cancelled(), vec!["take 2", "refund 2"]),
+    ] {
+        let layer = RateLimitLayer::remote(limit);
+        assert_eq!(sent(&layer, 401).await.0, 401);
+        log.take_calls();
+        leave(&layer).await;
+        assert_eq!(log.take_calls(), expected);
+    }
 }
 
 /// Has only the method that every meter has.
@@ -482,6 +577,47 @@ async fn messages_are_decided_by_every_late_store() {
         panic!("four never conform");
     };
     assert_eq!(never.wait(), None);
+}
+
+/// As a `Charge` does: until the longest denial ends, the cells do not conform to all.
+#[tokio::test(start_paused = true)]
+async fn message_denial_is_the_longest_of_all_stores() {
+    let store = still_store();
+    let late = |name: &str, text: &str| {
+        let meter = SharedMeter::<MemoryStore>::builder(name, quota(text));
+        by_user(text, meter.build(store.clone()).unwrap()).cost(|_| 0).late()
+    };
+    let trial = RateLimitLayer::remote(late("day", "1/d").dry_run());
+    let outer = RateLimitLayer::remote(late("minute", "1/min"));
+    let inner = RateLimitLayer::remote(late("hour", "1/h"));
+    let share = Shared::new(quota("1/min")).unwrap().cost(|_| 0).late().boxed();
+    let local = by_user("9/h", Log::default())
+        .late()
+        .on_failure(OnStoreFailure::Local(share));
+    let local = RateLimitLayer::remote(local);
+    let layers = |handler| trial.layer(outer.layer(inner.layer(local.layer(handler))));
+    let charge = charge_in(layers, log_in(200)).await;
+    charge.check(1).await.unwrap();
+    let Err(RemoteChargeError::Denied(denied)) = charge.check(1).await else {
+        panic!("one a minute");
+    };
+    assert!(denied.wait() <= Some(Duration::from_secs(3600)) && denied.wait() > Some(Duration::from_secs(3000)));
+    let Err(RemoteChargeError::Denied(never)) = charge.check(2).await else {
+        panic!("two never conform");
+    };
+    assert_eq!(never.wait(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn trial_failure_is_no_error_of_charges() {
+    let log = Log::new(Answer::admitted());
+    log.is_broken.store(true, Ordering::Relaxed);
+    let failures = LaterFailures::default();
+    let trial = by_user("9/h", log.clone()).late().dry_run();
+    let layer = RateLimitLayer::remote(trial).observe(failures.clone());
+    let charge = charge_in(|handler| layer.layer(handler), log_in(200)).await;
+    assert_eq!(charge.charge(1).await, Ok(()));
+    assert_eq!(failures.0.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test(start_paused = true)]
