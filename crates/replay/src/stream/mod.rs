@@ -355,10 +355,10 @@ impl Stream {
         &self.collected.keys
     }
 
-    /// Returns the plans of the events so far.
+    /// Returns the plans of the events so far; `None` if plans are not read.
     #[must_use]
-    pub fn plans(&self) -> &Keys {
-        &self.collected.plans
+    pub fn plans(&self) -> Option<&Keys> {
+        self.context.options.plan.is_some().then_some(&self.collected.plans)
     }
 
     /// Returns the facts about all events.
