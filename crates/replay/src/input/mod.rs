@@ -206,6 +206,19 @@ impl Request<'_> {
             is_selected: false,
         }
     }
+
+    /// Returns the event of this request; `None` if it is not to be replayed.
+    #[inline]
+    fn event(self, sink: &mut impl Sink) -> Result<Option<Event>, Error> {
+        if !self.is_selected {
+            return Ok(None);
+        }
+        let mut event = Event::new(self.time, self.cost, sink.key(self.key)?);
+        if let Some(plan) = self.plan {
+            event.plan = sink.plan(plan)?;
+        }
+        Ok(Some(event))
+    }
 }
 
 /// Receives the names, the bad lines and the notices that readers find in addition to events.
