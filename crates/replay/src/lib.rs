@@ -294,7 +294,12 @@ fn analyse(
             decided => return decided,
         }
     }
-    decide_all(cli, limits, Stream::open(&cli.files, cli.order, options, progress)?, look)
+    decide_all(
+        cli,
+        limits,
+        Stream::open(&cli.files, cli.order, options, progress)?,
+        look,
+    )
 }
 
 /// Creates the replays of a stream in this order.
@@ -327,12 +332,7 @@ fn decide_all(
 }
 
 /// Ends a stream and its replays, and adds a notice of the rows in a file of limits whose key or plan came in no request.
-fn finish(
-    stream: Stream,
-    bounds: &Bounds,
-    cli: &Cli,
-    limits: &[LimitSpec],
-) -> Result<(Trace, Vec<Outcome>), Error> {
+fn finish(stream: Stream, bounds: &Bounds, cli: &Cli, limits: &[LimitSpec]) -> Result<(Trace, Vec<Outcome>), Error> {
     let (names, called) = stream.plans().map_or((stream.keys(), "key"), |plans| (plans, "plan"));
     let notices = limits
         .iter()
@@ -385,12 +385,17 @@ fn watch(
         match stream.next_event() {
             Ok(event) => {
                 is_end = event.is_none();
-                bounds.take(event.as_slice(), stream.keys(), stream.plans(), &mut |events, replay, keys| {
-                    for (at, event) in events.iter().enumerate() {
-                        lately.see(event.time, replay.denied_by(at));
-                    }
-                    look(events, replay, keys)
-                })?;
+                bounds.take(
+                    event.as_slice(),
+                    stream.keys(),
+                    stream.plans(),
+                    &mut |events, replay, keys| {
+                        for (at, event) in events.iter().enumerate() {
+                            lately.see(event.time, replay.denied_by(at));
+                        }
+                        look(events, replay, keys)
+                    },
+                )?;
                 let Some(event) = event else { continue };
                 (latest, requests) = (latest.max(Some(event.time)), requests + 1);
             }
