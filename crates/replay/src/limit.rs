@@ -20,6 +20,7 @@ use crate::Error;
 use crate::event::Keys;
 use crate::lending::{Lend, lend};
 use crate::model::Model;
+use crate::quotas::common_divisor;
 #[cfg(feature = "store")]
 use crate::stored::{RunStore, StoredLimit};
 
@@ -292,9 +293,5 @@ fn interval_ns(quota: Quota) -> u128 {
 
 /// Returns the least common multiple of two intervals of at most 200 years.
 fn common_multiple(one: u128, other: u128) -> u128 {
-    let (mut divisor, mut rest) = (one, other);
-    while rest != 0 {
-        (divisor, rest) = (rest, divisor % rest);
-    }
-    one / divisor * other
+    one / common_divisor(one, other) * other
 }
