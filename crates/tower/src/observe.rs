@@ -32,7 +32,7 @@ use std::time::Duration;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// To serve a cheaper answer instead of a denial, give each request a mark in an outer layer, and set it if a limit on trial would deny:
+/// To serve a cheaper answer instead of a denial, mark the requests that a limit on trial would deny:
 ///
 #[cfg_attr(feature = "axum", doc = "```")]
 #[cfg_attr(not(feature = "axum"), doc = "```ignore")]
