@@ -207,12 +207,11 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Reservation<A, C, S> {
         let at = self.meter.time_line().position(at);
         // If nothing is stored, there was nothing to give back, or the quota has been changed.
         let _ = self.meter.store.update_unchanged(at, |schedule, word, drained| {
-            let is_last = word == self.word;
-            if is_last && drained <= self.at {
+            if word == self.word && drained <= self.at {
                 // Exact also where a subtraction is not, for averages and ticks, so the reservation before this one is the last again.
                 return Ok((self.before, ()));
             }
-            if !is_last && schedule.algorithm.has_cells_ahead(word, drained) {
+            if schedule.algorithm.has_cells_ahead(word, drained) {
                 return Err(NotStored::Unchanged);
             }
             match schedule.algorithm.cancel(word, drained, self.cells, self.at) {

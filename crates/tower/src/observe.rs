@@ -10,25 +10,30 @@ use std::time::Duration;
 
 /// Receives each decision, by policy: for counters, logs, bans. All methods do nothing by default.
 ///
-/// The methods are called before the response, except for [`store_failed_later`](Self::store_failed_later). A key is only reported as a hash under random numbers of the process.
+/// The methods are called on the thread of the request, before its response. [`store_failed_later`](Self::store_failed_later) may be called by a task. A key
+/// is only reported as a hash under random numbers of the process. The address of a client comes from the head of its request, as for a log that
+/// fail2ban reads:
 ///
 /// ```
-/// use ratelimit_meter_tower::{PolicyDecision, Observe, RateLimitLayer, Shared};
+/// use ratelimit_meter_tower::{ClientIp, Observe, PerKey, PolicyDecision, RateLimitLayer};
 ///
-/// struct Log;
+/// struct Log { client: ClientIp }
 ///
 /// impl Observe for Log {
-///     fn would_deny(&self, event: &PolicyDecision<'_>) {
-///         println!("{} would deny {}", event.policy(), event.head().uri());
+///     fn denied(&self, event: &PolicyDecision<'_>) {
+///         if let Some(client) = self.client.address(&event.head()) {
+///             println!("{} denies {client}", event.policy());
+///         }
 ///     }
 /// }
 ///
-/// let trial = Shared::new("5000/s".parse()?)?.dry_run();
-/// let layer = RateLimitLayer::new(trial).observe(Log);
+/// let client = ClientIp::trusting(["10.0.0.0/8"])?;
+/// let limit = PerKey::new(client.clone(), "100/min".parse()?, 100_000)?.named("requests");
+/// let layer = RateLimitLayer::new(limit).observe(Log { client });
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// To serve a cheaper answer instead of a denial, give each request a mark in an outer layer, and set it if a limit on trial would deny:
+/// To serve a cheaper answer instead of a denial, mark the requests that a limit on trial would deny:
 ///
 #[cfg_attr(feature = "axum", doc = "```")]
 #[cfg_attr(not(feature = "axum"), doc = "```ignore")]
