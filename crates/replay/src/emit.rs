@@ -3,9 +3,9 @@
 //! The configuration keeps the long-run rate and the number of requests at once, as far as the target can express them. If a number has to be
 //! rounded, it is rounded to the stricter side, and a comment notes it.
 
+mod buckets;
 mod haproxy;
 mod nginx;
-mod proxies;
 
 use std::fmt::Write as _;
 
@@ -160,8 +160,8 @@ pub fn render(limit: &LimitSpec, by: Option<&By>, networks: Networks, target: So
         (Software::Nginx, LimitRule::Model(Model::Nginx(model))) => nginx::same(&mut page, *model, by),
         (Software::Nginx, _) => nginx::write(&mut page, &quotas, by),
         (Software::Haproxy, _) => haproxy::write(&mut page, &quotas, by, networks),
-        (Software::Envoy, _) => proxies::envoy(&mut page, &quotas, by),
-        (Software::Traefik, _) => proxies::traefik(&mut page, &quotas, by),
+        (Software::Envoy, _) => buckets::envoy(&mut page, &quotas, by),
+        (Software::Traefik, _) => buckets::traefik(&mut page, &quotas, by),
         (Software::Rust, _) => rust(&mut page, &quotas, algorithm, by),
     }
     let mut text = format!("{} {rule} for {}\n", page.comment, target.name());

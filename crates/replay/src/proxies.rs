@@ -104,9 +104,16 @@ pub(crate) fn leftmost(forwarded: &[u8]) -> Option<&[u8]> {
 
 /// Returns the address of an entry: the entry itself, or its parameter `for` in the form of `Forwarded` (RFC 7239).
 pub(crate) fn node(entry: &[u8]) -> &[u8] {
-    let entry = unquoted(entry.trim_ascii());
+    let entry = unquoted(without_blank(entry.trim_ascii()));
     let mut parameters = entry.split(|&byte| byte == b';');
     parameters.find_map(value_of_for).map_or(entry, unquoted)
+}
+
+/// Returns an entry without the blank before it as IIS (`+`) and `CloudFront` (`%20`) write it.
+fn without_blank(entry: &[u8]) -> &[u8] {
+    let blanks = [&b"+"[..], b"%20", b"%2520"];
+    let bare = blanks.into_iter().find_map(|blank| entry.strip_prefix(blank));
+    bare.unwrap_or(entry)
 }
 
 fn value_of_for(parameter: &[u8]) -> Option<&[u8]> {
@@ -128,6 +135,18 @@ mod tests {
         let table: &[(&str, &str, &str, &str)] = &[
             ("10.0.0.0/8", "203.0.113.7, 10.0.0.5", "10.0.0.1", "203.0.113.7"),
             ("10.0.0.0/8", "6.6.6.6, 203.0.113.7", "10.0.0.1", "203.0.113.7"),
+            (
+                "10.0.0.0/8",
+                "203.0.113.7:50000,+10.0.0.5:1",
+                "10.0.0.1",
+                "203.0.113.7:50000",
+            ),
+            (
+                "10.0.0.0/8",
+                "6.6.6.6,%20203.0.113.7,%2010.0.0.5",
+                "10.0.0.1",
+                "203.0.113.7",
+            ),
             ("10.0.0.0/8", "6.6.6.6", "203.0.113.7", "203.0.113.7"),
             ("10.0.0.0/8", "10.0.0.9, 10.0.0.8", "10.0.0.1", "10.0.0.9"),
             ("10.0.0.0/8", "-", "203.0.113.7", "203.0.113.7"),

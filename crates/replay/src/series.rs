@@ -102,11 +102,12 @@ pub struct Minute {
 /// Counts the events of one limit, bucket by bucket; buckets grow wider as time goes on.
 ///
 /// ```
-/// use meter_replay::series::Series;
+/// use meter_replay::series::{Counts, Series};
 ///
 /// let mut series = Series::new(false);
 /// for second in 0..100_000 {
-///     series.push(second * 1_000_000_000, 1, second % 10 > 0);
+///     let denied = u128::from(second % 10 == 0);
+///     series.add(second * 1_000_000_000, Counts { admitted: 1 - denied, denied });
 /// }
 /// let timeline = series.finish();
 /// assert_eq!(timeline.width, 300_000_000_000);
@@ -151,25 +152,8 @@ impl Series {
         }
     }
 
-    /// Counts a request for `cells` cells.
-    pub fn push(&mut self, time: i64, cells: u64, admitted: bool) {
-        let cells = u128::from(cells);
-        let counts = if admitted {
-            Counts {
-                admitted: cells,
-                denied: 0,
-            }
-        } else {
-            Counts {
-                admitted: 0,
-                denied: cells,
-            }
-        };
-        self.add(time, counts);
-    }
-
     /// Counts requests of one time.
-    pub(crate) fn add(&mut self, time: i64, counts: Counts) {
+    pub fn add(&mut self, time: i64, counts: Counts) {
         self.minutes.push(time, counts);
         if !self.latest.1.contains(&time) {
             let at = self.reach(time);

@@ -166,7 +166,7 @@ fn envoy_keeps_rate_and_never_exceeds_it() {
                     continue;
                 };
                 let requests = Requests::of(quota);
-                let (tokens, interval_ms) = proxies::fill(requests);
+                let (tokens, interval_ms) = buckets::fill(requests);
                 assert!(interval_ms >= 50 && (1..=requests.at_once).contains(&tokens), "{text}");
                 let (kept, rate) = (tokens * requests.period_ns, requests.count * interval_ms * 1_000_000);
                 assert!(kept <= rate, "{text}: {tokens} in {interval_ms} ms is too fast");

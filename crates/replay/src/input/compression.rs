@@ -9,8 +9,8 @@ use lzma_rust2::XzReader;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-pub(super) use super::members::Damage;
-use super::members::Members;
+pub(super) use super::gzip::Damage;
+use super::gzip::Members;
 
 /// The packing of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -93,15 +93,17 @@ fn client(head: &[u8], has_hosts: bool) -> Option<Client<'_>> {
         name.len() > 7
             && name
                 .iter()
-                .all(|byte| byte.is_ascii_digit() || b"-/:.,TZ\"".contains(byte))
+                .all(|byte| byte.is_ascii_digit() || b"-+/:.,TZ\"".contains(byte))
     };
+    // A copied line in a table, such as an export of Splunk: a quoted field follows another.
+    let is_of_table = || names.iter().any(|name| memmem::find(name, b",\"").is_some());
     // Several words before the stamp are the text of a program, unless the first is an address or a domain, or a dash follows. Before the dash may be a
     // virtual host.
     let is_of_text = || {
         let has_dash = names.iter().skip(at + 1).take(2).any(|next| *next == b"-");
         names.len() > at + 3 && !has_dash && !name.iter().any(|byte| b".:".contains(byte))
     };
-    if !is_name(name) || (is_date(name) || is_of_text()) && !is_client(&name) {
+    if !is_name(name) || (is_date(name) || is_of_text() || is_of_table()) && !is_client(&name) {
         return None;
     }
     if memchr(b',', name).is_some() {
@@ -482,6 +484,9 @@ mod tests {
             "203.0.113.7 - - [20/May/2024:00:00:18 +0000]",
             "203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"GET /a",
             "203.0.113.7;-;[20/May/2024:00:00:18 +0000];\"GET /a HTTP/1.1\";200;5",
+            "\"2024-05-20T00:00:18.000+0000\",\"203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"\"GET /a HTTP/1.1\"\" 200 5\"",
+            "\"web1\",\"203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"\"GET /a HTTP/1.1\"\" 200 5\"",
+            "web1,\"203.0.113.7 - - [20/May/2024:00:00:18 +0000] \"\"GET /a HTTP/1.1\"\" 200 5\"",
             "203.0.113.7|[20/May/2024:00:00:18 +0000]|\"GET /a HTTP/1.1\"|200",
             "[20/May/2024:00:00:18 +0000] \"GET /a HTTP/1.1\" 203.0.113.7 200 5",
             "[20/May/2024:00:00:18 +0000] 200 10.0.0.5:8080 203.0.113.7 \"GET /a HTTP/1.1\" 5",

@@ -250,6 +250,7 @@ const XFF: &[&str] = &[
     "request.headers.X-Forwarded-For.0",
     "request_X-Forwarded-For",
     "forwarded_for",
+    "xForwardedFor",
     "forwardedfor",
     "fwd",
     "proxy_add_x_forwarded_for",

@@ -38,9 +38,9 @@ const LETTERS: &str = r"(?: (?:UTC|GMT|MSK|JST|[ECMP][SD]T|[WCE]ES?T)\b)?";
 
 static STAMPS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&format!("{STAMP}{LETTERS}")).ok());
 
-/// Matches the stamp of syslog (RFC 3164), perhaps with a zone and a year behind it, or of Sophos, at the beginning of a line.
+/// Matches the stamp of syslog (RFC 3164), perhaps with a zone and a year behind it, of Sophos, or of Common Log Format, at the beginning of a line.
 static OTHER: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"^(?:<\d{1,3}>)?(?<stamp>(?:[A-Z][a-z]{2} +\d{1,2} \d\d|\d{4}:\d\d:\d\d-\d\d):\d\d:\d\d(?:\.\d+)?(?: [AP]M)?(?:(?: [A-Z]{3,4})? (?:19|20)\d\d)?)\b")
+    Regex::new(r"^(?:<\d{1,3}>|\[)?(?<stamp>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d(?:\.\d+)?(?: [+-]\d{4})?|(?:[A-Z][a-z]{2} +\d{1,2} \d\d|\d{4}:\d\d:\d\d-\d\d):\d\d:\d\d(?:\.\d+)?(?: [AP]M)?(?:(?: [A-Z]{3,4})? (?:19|20)\d\d)?)\b")
         .ok()
 });
 
@@ -143,6 +143,7 @@ mod tests {
             ("<190>May  2 00:00:18 web1 kernel: ", "May  2 00:00:18"),
             ("May 20 00:00:18 web1 app: 2024-05-20 00:00:17 ", "2024-05-20 00:00:17"),
             ("2024:05:20-00:00:18 fw httpproxy[812]: ", "2024:05:20-00:00:18"),
+            ("[20/May/2024:00:00:18 +0000] web ", "20/May/2024:00:00:18 +0000"),
             ("May 20 01:00:18 PM  [GET]200 ", "May 20 01:00:18 PM"),
             ("May 20 00:00:18 2024 fw kernel: ", "May 20 00:00:18 2024"),
             ("May 20 00:00:18 CEST 2024 fw kernel: ", "May 20 00:00:18 CEST 2024"),

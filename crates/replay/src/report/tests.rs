@@ -2,7 +2,7 @@ use super::*;
 use crate::cli::reading::Spread;
 use crate::event::KeyId;
 use crate::replay::KeyOutcome;
-use crate::series::Series;
+use crate::series::{Counts, Series};
 use crate::suggest::{NoSuggestion, SuggestedLimit, Suggestion};
 use proptest::prelude::*;
 use ratelimit_meter::Quota;
@@ -38,8 +38,10 @@ fn keys(names: &[&[u8]]) -> (Keys, Vec<KeyId>) {
 
 fn series(events: &[(i64, u64, bool)]) -> Series {
     let mut series = Series::new(false);
-    for &(time, cells, admitted) in events {
-        series.push(time, cells, admitted);
+    for &(time, cells, is_admitted) in events {
+        let cells = u128::from(cells);
+        let (admitted, denied) = if is_admitted { (cells, 0) } else { (0, cells) };
+        series.add(time, Counts { admitted, denied });
     }
     series
 }

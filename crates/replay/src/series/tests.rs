@@ -7,9 +7,15 @@ type DecidedEvents = Vec<(i64, u64, bool)>;
 fn timeline(may_go_back: bool, events: &DecidedEvents) -> Timeline {
     let mut series = Series::new(may_go_back);
     for &(time, cells, admitted) in events {
-        series.push(time, cells, admitted);
+        series.add(time, counts(cells, admitted));
     }
     series.finish()
+}
+
+fn counts(cells: u64, is_admitted: bool) -> Counts {
+    let cells = u128::from(cells);
+    let (admitted, denied) = if is_admitted { (cells, 0) } else { (0, cells) };
+    Counts { admitted, denied }
 }
 
 /// All of it again, from all events at once.
@@ -20,9 +26,7 @@ fn check(may_go_back: bool, events: &DecidedEvents) {
     let mut buckets: BTreeMap<i64, Counts> = BTreeMap::new();
     let mut minutes: BTreeMap<i64, Counts> = BTreeMap::new();
     for &(time, cells, admitted) in events {
-        let cells = u128::from(cells);
-        let (admitted, denied) = if admitted { (cells, 0) } else { (0, cells) };
-        let counts = Counts { admitted, denied };
+        let counts = counts(cells, admitted);
         buckets.entry(time.div_euclid(timeline.width)).or_default().add(counts);
         minutes.entry(time.div_euclid(MINUTE)).or_default().add(counts);
     }

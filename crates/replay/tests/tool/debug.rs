@@ -3,7 +3,7 @@
 use meter_replay::event::Keys;
 use meter_replay::limit::{AlgorithmName, LimitRule, LimitSpec, RuleFile};
 use meter_replay::replay::{Replay, Settings};
-use meter_replay::series::Series;
+use meter_replay::series::{Counts, Series};
 use meter_replay::suggest::Suggester;
 use meter_replay::trace::Order;
 
@@ -27,7 +27,8 @@ fn debug_output_shows_limits() {
     let mut keys = Keys::default();
     keys.intern(b"alice").expect("room");
     let mut series = Series::new(false);
-    series.push(0, 1, false);
+    let (admitted, denied) = (0, 1);
+    series.add(0, Counts { admitted, denied });
     let suggester = Suggester::new("10/s burst 20".parse().expect("a quota"));
     assert!(!format!("{keys:?}").contains("alice"));
     for (shown, limits) in [

@@ -1,4 +1,4 @@
-//! Writes token buckets of other proxies.
+//! Writes token buckets of Envoy and Traefik.
 
 use ratelimit_meter::Quota;
 
