@@ -54,6 +54,8 @@ pub enum NotAtOnce {
     Uncertain,
     /// Another thread has exchanged the word.
     LostRace,
+    /// A new quota has closed the word.
+    Closed,
 }
 
 impl NotStored {

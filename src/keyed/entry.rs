@@ -436,7 +436,7 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
         &self,
         at: impl FnOnce() -> Nanos,
         n: u32,
-        read: impl FnOnce(&Status) -> T,
+        read: impl Fn(&Status) -> T,
     ) -> Result<Result<T, (Until, Status)>, NotAtOnce> {
         let (limit, at) = (self.limits.of_tier(self.first_tier()), at());
         let now = AnchoredTime::exactly(&limit.schedule, at).ok_or(NotAtOnce::Uncertain)?;
@@ -446,6 +446,8 @@ impl<A: Algorithm> Store<A> for Entry<'_, A> {
             .map(|word| read(&status(word)))
             .map_err(|(until, word)| (until, status(word))))
     }
+
+    const LOOKS_AT_ONCE: bool = true;
 
     #[inline]
     fn conforms_at_once(&self, at: impl FnOnce() -> Nanos, n: u32) -> bool {

@@ -42,7 +42,8 @@ pub struct Reservation<A, C = DefaultClock, S = Atomic<A>> {
     /// The volume drained by the time to act, and the time to act.
     at: Volume,
     acts: Instant,
-    /// The word that counts the cells.
+    /// The words before the cells were counted, and with them.
+    before: u64,
     word: u64,
 }
 
@@ -76,18 +77,19 @@ impl<A: Algorithm, C: Clock, S: OwnedStore<A> + Clone> Meter<A, C, S> {
                 cells: n,
                 at: Volume(0),
                 acts: time::after(self.time_line().beginning(), at.get()),
+                before: 0,
                 word: 0,
             };
             if n == 0 {
                 return Ok(reservation);
             }
-            let taken = reservation.meter.store.update_unchanged(at, |schedule, word, from| {
-                let (word, at) = schedule.take_within(word, from, schedule.drained(by), n)?;
-                Ok((word, (word, at, (at > from).then(|| schedule.denial(at)))))
+            let taken = reservation.meter.store.update_unchanged(at, |schedule, before, from| {
+                let (word, at) = schedule.take_within(before, from, schedule.drained(by), n)?;
+                Ok((word, ([before, word], at, (at > from).then(|| schedule.denial(at)))))
             });
             match taken {
-                Some(Ok((word, at, later))) => {
-                    (reservation.word, reservation.at) = (word, at);
+                Some(Ok((words, at, later))) => {
+                    ([reservation.before, reservation.word], reservation.at) = (words, at);
                     reservation.acts = later.map_or(reservation.acts, |later| later.earliest_possible());
                     return Ok(reservation);
                 }
@@ -162,7 +164,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Reservation<A, C, S> {
     /// Gives back the part of the cells that certainly has not drained by now, but no more than makes the meter idle.
     ///
     /// - If a reservation still waits for its time to act, only the reservation that was counted last gives back, all of its cells. Reservations
-    ///   behind another one keep their times, so the place of the other one stays empty.
+    ///   behind another one keep their times, so the place of the other one stays empty. So cancel several from the last to the first.
     /// - Otherwise the cells count as the first to drain from the time to act on. So n cells give back n less the cells that drain in between,
     ///   whereas `x/time/rate` gives back nothing after the time to act. So cancel only cells that were not used. The part that has
     ///   drained is rounded up to a unit of the word. So a later cell may conform a nanosecond after its exact time.
@@ -205,7 +207,12 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Reservation<A, C, S> {
         let at = self.meter.time_line().position(at);
         // If nothing is stored, there was nothing to give back, or the quota has been changed.
         let _ = self.meter.store.update_unchanged(at, |schedule, word, drained| {
-            if word != self.word && schedule.algorithm.has_cells_ahead(word, drained) {
+            let is_last = word == self.word;
+            if is_last && drained <= self.at {
+                // Exact also where a subtraction is not, for averages and ticks, so the reservation before this one is the last again.
+                return Ok((self.before, ()));
+            }
+            if !is_last && schedule.algorithm.has_cells_ahead(word, drained) {
                 return Err(NotStored::Unchanged);
             }
             match schedule.algorithm.cancel(word, drained, self.cells, self.at) {

@@ -103,7 +103,7 @@ impl<A: Algorithm, C: Clock, S: Store<A>> Meter<A, C, S> {
             return Ok(());
         }
         let look = || self.looked(n, when).or_else(|not_stored| self.batch(n, not_stored));
-        if S::TAKES_AT_ONCE { out_of_line(look) } else { look() }
+        if S::LOOKS_AT_ONCE { out_of_line(look) } else { look() }
     }
 
     #[inline]

@@ -69,6 +69,9 @@ impl FromStr for Quota {
     type Err = ParseQuotaError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(and) = text.find('&') {
+            return Err(TextProblem::Second.at(and..and + 1));
+        }
         let mut words = Tokens { text, at: 0 };
         let Some(slash) = slash(text) else {
             return Err(TextProblem::Slash.at(words.next()));
@@ -353,6 +356,9 @@ impl fmt::Display for ParseQuotaError {
             }
             TextProblem::Twice => f.write_str("given twice, expected once, like `100/min burst 20`")?,
             TextProblem::And => f.write_str("expected `&` and a second quota, like `10/s & 1000/h`")?,
+            TextProblem::Second => {
+                f.write_str("expected one quota, like `100/min`; two quotas are read as a `DualQuota` of a dual limit")?
+            }
             TextProblem::Third => f.write_str("expected two quotas and no third, like `10/s & 1000/h`")?,
             TextProblem::Inconsistent(error) => error.fmt(f)?,
         }
@@ -378,6 +384,7 @@ pub(super) enum TextProblem {
     Word,
     Twice,
     And,
+    Second,
     Third,
     Inconsistent(InconsistentCapacity),
 }

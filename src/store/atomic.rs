@@ -21,7 +21,7 @@ use crate::algorithm::Algorithm;
 use crate::clock::Clock;
 #[cfg(feature = "std")]
 use crate::clock::counter;
-use crate::outcome::Until;
+use crate::outcome::{Status, Until};
 use crate::schedule::{NotAtOnce, NotStored, Schedule, WordStep};
 use crate::units::{Nanos, TimeLine, Volume};
 use core::cell::Cell;
@@ -107,44 +107,104 @@ impl<A: Algorithm, P: Deref<Target = W>, W: Word<Value = u64>> Store<A> for Fixe
         self.word.update(|word| step(&self.schedule, word, drained))
     }
 
-    /// Decides by the volume drained at the clock's anchor, and by the counts since.
-    ///
-    /// 1. The volume drained at the clock's anchor is known before the counter is read. If the word's lead over that volume denies the cells as long as
-    ///    the anchor holds, the exact time does not matter.
-    /// 2. Otherwise the volume drained since the anchor is one product.
-    /// 3. A denial is certain if the cells are due more than the clock's lag from now. Otherwise it has to be decided at the exact time.
     #[inline]
     fn decide_at_once<C: Clock>(&self, n: u32, clock: &C) -> Result<Result<(), Until>, NotAtOnce> {
-        let schedule = &self.schedule;
-        let (algorithm, scale) = (&schedule.algorithm, schedule.scale);
-        let denied = |due| Ok(Err(Until { scale, due }));
-        // One cell always fits.
-        if n > 1 && n > algorithm.max_batch() {
-            return Err(NotAtOnce::Uncertain);
-        }
-        let anchored = clock.anchored(&schedule.time_line, schedule.at_once_until, scale);
-        let anchored = anchored.ok_or(NotAtOnce::Uncertain)?;
-        let word = self.word.load();
-        // Subtracts from the word, because the sum may exceed 64 bits at the end of the time line.
-        if word.saturating_sub(schedule.denied_lead) > anchored.volume.0 {
-            return if clock.anchor_holds() {
-                denied(algorithm.due(word, n))
-            } else {
-                Err(NotAtOnce::Uncertain)
-            };
-        }
-        let drained = clock.drained(anchored).ok_or(NotAtOnce::Uncertain)?;
-        let word = self.word.load();
-        match algorithm.decide(word, drained, n) {
-            Ok(new) => match self.word.compare_exchange_weak(word, new) {
-                Ok(()) => Ok(Ok(())),
-                // A spurious failure is not a race.
-                Err(current) if current == word => Err(NotAtOnce::Uncertain),
-                Err(_) => Err(NotAtOnce::LostRace),
-            },
-            Err(due) if schedule.is_certain(due, drained) => denied(due),
-            Err(_) => Err(NotAtOnce::Uncertain),
-        }
+        decide_at_once(&self.schedule, &*self.word, Ok, n, clock)
+    }
+
+    const TAKES_AT_ONCE: bool = true;
+
+    #[inline]
+    fn take_at_once<T>(
+        &self,
+        at: impl FnOnce() -> Nanos,
+        n: u32,
+        read: impl Fn(&Status) -> T,
+    ) -> Result<Result<T, (Until, Status)>, NotAtOnce> {
+        take_at_once(&self.schedule, &*self.word, Ok, at(), n, read)
+    }
+}
+
+/// Decides `n` cells now, at least 1, by the volume drained at the clock's anchor, and by the counts since. `open` returns a word on which decisions
+/// may be made.
+///
+/// 1. The volume drained at the clock's anchor is known before the counter is read. If the word's lead over that volume denies the cells as long as
+///    the anchor holds, the exact time does not matter.
+/// 2. Otherwise the volume drained since the anchor is one product.
+/// 3. A denial is certain if the cells are due more than the clock's lag from now. Otherwise it has to be decided at the exact time.
+#[inline]
+fn decide_at_once<A: Algorithm>(
+    schedule: &Schedule<A>,
+    word: &impl Word<Value = u64>,
+    open: impl Fn(u64) -> Result<u64, NotAtOnce>,
+    n: u32,
+    clock: &impl Clock,
+) -> Result<Result<(), Until>, NotAtOnce> {
+    let (algorithm, scale) = (&schedule.algorithm, schedule.scale);
+    let denied = |due| Until { scale, due };
+    // One cell always fits.
+    if n > 1 && n > algorithm.max_batch() {
+        return Err(NotAtOnce::Uncertain);
+    }
+    let anchored = clock.anchored(&schedule.time_line, schedule.at_once_until, scale);
+    let anchored = anchored.ok_or(NotAtOnce::Uncertain)?;
+    let seen = open(word.load())?;
+    // Subtracts from the word, because the sum may exceed 64 bits at the end of the time line.
+    if seen.saturating_sub(schedule.denied_lead) > anchored.volume.0 {
+        return if clock.anchor_holds() {
+            Ok(Err(denied(algorithm.due(seen, n))))
+        } else {
+            Err(NotAtOnce::Uncertain)
+        };
+    }
+    let drained = clock.drained(anchored).ok_or(NotAtOnce::Uncertain)?;
+    let seen = open(word.load())?;
+    let decided = exchange_at_once(schedule, word, seen, drained, n)?;
+    Ok(decided.map(|_| ()).map_err(denied))
+}
+
+/// Takes `n` cells, at least 1, at `at`. Returns the result of `read` on the status, or the denial and the status with it. `open` returns a word on
+/// which decisions may be made.
+#[inline]
+fn take_at_once<A: Algorithm, T>(
+    schedule: &Schedule<A>,
+    word: &impl Word<Value = u64>,
+    open: impl Fn(u64) -> Result<u64, NotAtOnce>,
+    at: Nanos,
+    n: u32,
+    read: impl FnOnce(&Status) -> T,
+) -> Result<Result<T, (Until, Status)>, NotAtOnce> {
+    let (algorithm, scale) = (&schedule.algorithm, schedule.scale);
+    if at >= schedule.at_once_until || (n > 1 && n > algorithm.max_batch()) {
+        return Err(NotAtOnce::Uncertain);
+    }
+    let seen = open(word.load())?;
+    let status = |word| schedule.status(word, at);
+    let decided = exchange_at_once(schedule, word, seen, schedule.drained(at), n)?;
+    Ok(decided
+        .map(|new| read(&status(new)))
+        .map_err(|due| (Until { scale, due }, status(seen))))
+}
+
+/// Decides `n` cells on the word that was seen, and exchanges it by one attempt. Returns the new word, or the volume after which the cells would
+/// conform.
+#[inline]
+fn exchange_at_once<A: Algorithm>(
+    schedule: &Schedule<A>,
+    word: &impl Word<Value = u64>,
+    seen: u64,
+    drained: Volume,
+    n: u32,
+) -> Result<Result<u64, Volume>, NotAtOnce> {
+    match schedule.algorithm.decide(seen, drained, n) {
+        Ok(new) => match word.compare_exchange_weak(seen, new) {
+            Ok(()) => Ok(Ok(new)),
+            // A spurious failure is not a race.
+            Err(current) if current == seen => Err(NotAtOnce::Uncertain),
+            Err(_) => Err(NotAtOnce::LostRace),
+        },
+        Err(due) if schedule.is_certain(due, drained) => Ok(Err(due)),
+        Err(_) => Err(NotAtOnce::Uncertain),
     }
 }
 
@@ -325,6 +385,42 @@ impl ClosableWord {
         }
     }
 
+    /// Works as [`Store::decide_at_once`], on a word that may have been closed.
+    #[inline]
+    pub(crate) fn decide_at_once<A: Algorithm>(
+        &self,
+        schedule: &Schedule<A>,
+        n: u32,
+        clock: &impl Clock,
+    ) -> Result<Result<(), Until>, NotAtOnce> {
+        decide_at_once(
+            schedule,
+            &self.0,
+            |word| open(word).map_err(|Closed| NotAtOnce::Closed),
+            n,
+            clock,
+        )
+    }
+
+    /// Works as [`Store::take_at_once`], on a word that may have been closed.
+    #[inline]
+    pub(crate) fn take_at_once<A: Algorithm, T>(
+        &self,
+        schedule: &Schedule<A>,
+        at: Nanos,
+        n: u32,
+        read: impl FnOnce(&Status) -> T,
+    ) -> Result<Result<T, (Until, Status)>, NotAtOnce> {
+        take_at_once(
+            schedule,
+            &self.0,
+            |word| open(word).map_err(|Closed| NotAtOnce::Closed),
+            at,
+            n,
+            read,
+        )
+    }
+
     /// Stores `word` in a word that is not closed.
     pub(crate) fn set(&self, word: u64) {
         let set: Result<(), Infallible> = self.0.update(|_| Ok((word, ())));
@@ -426,14 +522,20 @@ pub(crate) fn pause() {
 mod tests {
     //! The retry loop and the decision at once, over words that observe or disturb them.
 
+    #[cfg(feature = "std")]
+    use super::ClosableWord;
     use super::{Fixed, Inline, Local, Word};
     use crate::algorithm::{Algorithm, Decide, Numbers};
     #[cfg(feature = "std")]
     use crate::algorithms::ExponentialAverage;
     use crate::algorithms::{ContinuousState, VirtualScheduling};
     use crate::clock::{Clock, LAG_NS};
+    #[cfg(feature = "std")]
+    use crate::outcome::Status;
     use crate::quota::Quota;
     use crate::schedule::{NotAtOnce, Schedule};
+    #[cfg(feature = "std")]
+    use crate::store::Swappable;
     use crate::store::{OwnedStore, Store};
     use crate::time::Instant;
     use crate::units::{Anchored, Nanos, TimeLine, UnitScale, Volume};
@@ -681,5 +783,49 @@ mod tests {
         store.word.is_spurious.set(true);
         assert!(matches!(store.decide_at_once(1, &clock), Err(NotAtOnce::Uncertain)));
         assert_eq!((store.word.word.get(), store.word.exchanges.get()), (8, 2));
+    }
+
+    /// A quota change before a decision by an old handle, or between its look and its exchange.
+    #[cfg(feature = "std")]
+    #[test]
+    fn closed_word_decides_nothing_at_once() {
+        let schedule: Schedule<VirtualScheduling> = schedule_of(Quota::per_second(NonZeroU32::new(3).unwrap()));
+        for counts in [Some(1_000), None] {
+            let clock = Counting {
+                anchor: schedule.time_line.made(),
+                counts,
+            };
+            let word = ClosableWord::new(0);
+            word.close(|_| ());
+            let decided = word.decide_at_once(&schedule, 1, &clock);
+            assert!(matches!(decided, Err(NotAtOnce::Closed)));
+            let taken = word.take_at_once(&schedule, schedule.time_line.made(), 1, |_| ());
+            assert!(matches!(taken, Err(NotAtOnce::Closed)));
+            assert!(word.load().is_err());
+        }
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn old_handle_decides_at_once_by_new_quota() {
+        let schedule: Schedule<VirtualScheduling> = schedule_of(Quota::per_second(NonZeroU32::new(3).unwrap()));
+        let made = schedule.time_line.made();
+        let clock = Counting {
+            anchor: made,
+            counts: Some(1_000),
+        };
+        let old: Swappable<VirtualScheduling> = OwnedStore::new(schedule, 0);
+        for cells in [5, 2] {
+            old.set_quota(Quota::per_second(NonZeroU32::new(cells).unwrap()), || made)
+                .unwrap();
+        }
+        assert!(old.decide_at_once(1, &clock).unwrap().is_ok());
+        let taken = || old.take_at_once(|| made.later(1_000), 1, Status::remaining).unwrap();
+        assert_eq!(taken().unwrap(), 0);
+        assert_eq!(
+            taken().unwrap_err().1.quota(),
+            Some(Quota::per_second(NonZeroU32::new(2).unwrap()))
+        );
+        assert!(old.decide_at_once(1, &clock).unwrap().is_err());
     }
 }

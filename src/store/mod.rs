@@ -76,7 +76,7 @@ pub trait Store<A: Algorithm>: Sized {
         Err(NotAtOnce::Uncertain)
     }
 
-    /// True if decisions at a given time may be made at once.
+    /// True if [`take_at_once`](Self::take_at_once) may take cells.
     #[doc(hidden)]
     const TAKES_AT_ONCE: bool = false;
 
@@ -88,10 +88,14 @@ pub trait Store<A: Algorithm>: Sized {
         &self,
         _at: impl FnOnce() -> Nanos,
         _n: u32,
-        _read: impl FnOnce(&Status) -> T,
+        _read: impl Fn(&Status) -> T,
     ) -> Result<Result<T, (Until, Status)>, NotAtOnce> {
         Err(NotAtOnce::Uncertain)
     }
+
+    /// True if [`conforms_at_once`](Self::conforms_at_once) may be true.
+    #[doc(hidden)]
+    const LOOKS_AT_ONCE: bool = false;
 
     /// Returns true if one look shows that `n` cells, at least 1, conform at a time.
     #[doc(hidden)]

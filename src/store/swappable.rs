@@ -12,9 +12,11 @@
 use super::atomic::{ClosableWord, Closed};
 use super::{OwnedStore, Store};
 use crate::algorithm::Algorithm;
+use crate::clock::Clock;
 use crate::error::InconsistentCapacity;
+use crate::outcome::{Status, Until};
 use crate::quota::Quota;
-use crate::schedule::{NotStored, Schedule, WordStep};
+use crate::schedule::{NotAtOnce, NotStored, Schedule, WordStep};
 use crate::units::{Nanos, TimeLine, Volume};
 use core::fmt;
 #[cfg(ratelimit_meter_loom)]
@@ -88,6 +90,31 @@ impl<A: Algorithm> Store<A> for Swappable<A> {
         let drained = schedule.drained(at);
         self.node.word.update(|word| step(schedule, word, drained)).ok()
     }
+
+    #[inline]
+    fn decide_at_once<C: Clock>(&self, n: u32, clock: &C) -> Result<Result<(), Until>, NotAtOnce> {
+        let decide = |node: &Node<A>| node.word.decide_at_once(&node.schedule, n, clock);
+        match decide(&self.node) {
+            Err(NotAtOnce::Closed) => self.latest.node.with(decide),
+            decided => decided,
+        }
+    }
+
+    const TAKES_AT_ONCE: bool = true;
+
+    #[inline]
+    fn take_at_once<T>(
+        &self,
+        at: impl FnOnce() -> Nanos,
+        n: u32,
+        read: impl Fn(&Status) -> T,
+    ) -> Result<Result<T, (Until, Status)>, NotAtOnce> {
+        let at = at();
+        match self.node.take_at_once(at, n, &read) {
+            Err(NotAtOnce::Closed) => self.latest.take_at_once(at, n, read),
+            taken => taken,
+        }
+    }
 }
 
 impl<A: Algorithm> OwnedStore<A> for Swappable<A> {
@@ -132,6 +159,16 @@ struct Node<A> {
 }
 
 impl<A: Algorithm> Node<A> {
+    #[inline]
+    fn take_at_once<T>(
+        &self,
+        at: Nanos,
+        n: u32,
+        read: impl Fn(&Status) -> T,
+    ) -> Result<Result<T, (Until, Status)>, NotAtOnce> {
+        self.word.take_at_once(&self.schedule, at, n, read)
+    }
+
     fn new(schedule: Schedule<A>, since: Nanos, word: u64) -> Self {
         Self {
             schedule,
@@ -190,6 +227,18 @@ impl<A: Algorithm> Latest<A> {
                 return acted;
             }
         }
+    }
+
+    // Out of line, so that the case of an open word inlines.
+    #[cold]
+    #[inline(never)]
+    fn take_at_once<T>(
+        &self,
+        at: Nanos,
+        n: u32,
+        read: impl Fn(&Status) -> T,
+    ) -> Result<Result<T, (Until, Status)>, NotAtOnce> {
+        self.node.with(|node| node.take_at_once(at, n, read))
     }
 
     fn set(&self, quota: Quota, now: impl FnOnce() -> Nanos) -> Result<u64, InconsistentCapacity> {

@@ -248,6 +248,11 @@ fn errors_point_at_the_bad_part() {
             "9 cells per 1ns is above 4294967296 cells a second (bytes 0 to 4)",
         ),
         (
+            "10/s & 1000/h",
+            "&",
+            "expected one quota, like `100/min`; two quotas are read as a `DualQuota` of a dual limit (bytes 5 to 6)",
+        ),
+        (
             "5/s brust 3",
             "brust",
             "expected `burst`, `weight` or `every` and a value, like `100/min burst 20` (bytes 4 to 9)",

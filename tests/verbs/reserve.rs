@@ -249,6 +249,32 @@ fn cancelled_exponential_reservation_returns_its_remainder() {
     }
 }
 
+/// The word that is left must be the one from before, also of averages and of ticks: otherwise the next cancel finds cells ahead.
+#[test]
+fn cancels_from_last_to_first_give_back_all() {
+    fn check<A: Algorithm>(meter: &Meter<A>) {
+        let now = Instant::now();
+        let state = || {
+            let status = meter.status_at(now);
+            (status.remaining(), status.until_rest())
+        };
+        let idle = state();
+        let mut made: Vec<_> = (0..100)
+            .map(|n| meter.reserve_at(1 + n % 2, Duration::MAX, now).expect("any wait"))
+            .collect();
+        while let Some(last) = made.pop() {
+            last.cancel_at(now);
+        }
+        assert_eq!(state(), idle, "{meter:?}");
+    }
+    for quota in ["60/s burst 2", "10/s burst 5 every 1s", "997/13s burst 5"] {
+        on_both!(quota, |meter| check(&meter));
+    }
+    for limit in [2, 5, 30, 1000] {
+        check(&exponential(limit, Duration::from_secs(1)).0);
+    }
+}
+
 /// So long before the cells count, a level that decays to them exceeds any number.
 #[test]
 fn distant_reservation_returns_exactly_its_own_cells() {

@@ -41,7 +41,16 @@ fn parse_with(name: &[u8], is_port: fn(&str) -> bool) -> Option<IpAddr> {
         },
     };
     let bare = bare.split_once('%').map_or(bare, |(address, _)| address);
-    bare.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+    let address = bare.parse::<IpAddr>().ok().or_else(|| ipv6_before_port(bare));
+    address.map(|address| address.to_canonical())
+}
+
+/// Returns the IPv6 address before a port without brackets, as load balancers of AWS write it. If the port is also a group of an address, the text is
+/// that address.
+fn ipv6_before_port(text: &str) -> Option<IpAddr> {
+    let (address, port) = text.rsplit_once(':')?;
+    port.parse::<u16>().ok()?;
+    address.parse().ok().map(IpAddr::V6)
 }
 
 /// Returns whether a name has only digits and points: nearly all keys are an IPv4 address and nothing else.
@@ -193,6 +202,9 @@ mod tests {
             ("[192.0.2.1]:80", "192.0.2.1"),
             ("[2001:db8::1]:443", "2001:db8::1"),
             ("[2001:db8::1]", "2001:db8::1"),
+            ("2001:db8:1:2:3:4:5:6:50000", "2001:db8:1:2:3:4:5:6"),
+            ("2001:db8:1:2:3:4:5:6:80", "2001:db8:1:2:3:4:5:6"),
+            ("2001:db8::1:50000", "2001:db8::1"),
             ("[fe80::1%eth0]:443", "fe80::1"),
             ("2001:DB8::1", "2001:db8::1"),
             ("[::ffff:192.0.2.1]:80", "192.0.2.1"),
@@ -237,6 +249,8 @@ mod tests {
             "192.0.2.1:80:90",
             "192.0.2.1:x:X0",
             "00:11:22:33:44:55",
+            "2001:db8::1:99999",
+            "2001:db8::1:",
             "a:1",
             "unix:",
         ] {

@@ -2,18 +2,17 @@
 //!
 //! Keys are numbers without gaps, so the state of a key has its place in a vector. One meter decides for all keys ([`Lend`]).
 //!
-//! A meter measures time exactly for 20 years. When the traffic is ten years past the newest meter, another one joins, and a key moves to it once the
-//! key is idle. An idle meter and a new meter make the same decisions. So each key is decided as by a meter of its own, for any span of time. The tool
-//! fails only for traffic that keeps a key busy for ten years without a break.
+//! A meter measures time exactly for 20 years. So the states of keys count from dates, at which the meter was made. When the traffic is ten years past
+//! the newest date, another one joins, and a key moves to it once the key is idle. An idle meter and a new meter make the same decisions. So each key is
+//! decided as by a meter of its own, for any span of time. The tool fails only for traffic that keeps a key busy for ten years without a break.
 //!
 //! This holds only if time never goes back. Otherwise a key that moved would have forgotten cells that an earlier time would find still owed. In that
-//! case each key keeps its first meter, which measures at least nine years before the key's first request and nine years after it.
+//! case each key keeps its first date, from which at least nine years before the key's first request and nine years after it are measured.
 
 use std::hint::black_box;
 
 use crate::event::Event;
 use crate::lending::Lend;
-use crate::limit::Single;
 use crate::lineage::Maker;
 use crate::verdict::{EventVerdict, Undecided};
 
@@ -23,17 +22,11 @@ const NEVER: i64 = i64::MIN;
 /// The meters of all keys of one limit.
 pub(crate) struct Crowd {
     maker: Maker,
-    like: Single,
-    /// Oldest first.
-    meters: Vec<Dated>,
+    meter: Box<dyn Lend>,
+    /// The times of the traffic at which the meter was made, oldest first. Its clock stands at each of them.
+    made: Vec<i64>,
     /// By key.
     seats: Vec<Seat>,
-}
-
-/// A meter, and the time of the traffic when it was made. Its clock stands at this time.
-struct Dated {
-    meter: Box<dyn Lend>,
-    made: i64,
 }
 
 /// The state of a key.
@@ -41,8 +34,8 @@ struct Seat {
     word: u64,
     /// The time of its latest admission.
     admitted: i64,
-    /// The index of the meter that the word is of.
-    meter: usize,
+    /// The index of the time from which the word counts.
+    made: usize,
 }
 
 impl Default for Seat {
@@ -50,18 +43,18 @@ impl Default for Seat {
         Self {
             word: 0,
             admitted: NEVER,
-            meter: 0,
+            made: 0,
         }
     }
 }
 
 impl Crowd {
-    /// Creates the meters, one like `like` for each key.
-    pub(crate) fn new(maker: Maker, like: Single) -> Self {
+    /// Creates the meters of all keys, for which `meter` decides.
+    pub(crate) fn new(maker: Maker, meter: Box<dyn Lend>) -> Self {
         Self {
             maker,
-            like,
-            meters: Vec::new(),
+            meter,
+            made: Vec::new(),
             seats: Vec::new(),
         }
     }
@@ -80,8 +73,8 @@ impl Crowd {
         if key >= self.seats.len() {
             self.seats.resize_with(key + 1, Seat::default);
         }
-        let meter = self.meters.get(self.seats[key].meter);
-        if !meter.is_some_and(|dated| self.maker.starts_on(dated.made, event.time)) {
+        let made = self.made.get(self.seats[key].made);
+        if !made.is_some_and(|&made| self.maker.starts_on(made, event.time)) {
             self.move_on(event);
         }
         let seat = &mut self.seats[key];
@@ -89,16 +82,16 @@ impl Crowd {
         if is_idle(&self.maker, seat, event.time) {
             seat.word = 0;
         }
-        let dated = &self.meters[seat.meter];
-        let at = self.maker.at(dated.made, event.time).ok_or(Undecided::TooLong)?;
-        let verdict = EventVerdict::of(event.cost, at, |n| dated.meter.check_n_at(&mut seat.word, n, at));
+        let at = self.maker.at(self.made[seat.made], event.time);
+        let at = at.ok_or(Undecided::TooLong)?;
+        let verdict = EventVerdict::of(event.cost, at, |n| self.meter.check_n_at(&mut seat.word, n, at));
         if verdict.is_admitted() {
             seat.admitted = event.time;
         }
         Ok(verdict)
     }
 
-    /// Moves the key of an event to a meter of its time, if the key is idle there as well as here.
+    /// Moves the key of an event to a date near its time, if the key is idle there as well as here.
     #[cold]
     fn move_on(&mut self, event: &Event) {
         let seat = &mut self.seats[event.key.index()];
@@ -107,15 +100,13 @@ impl Crowd {
         }
         // A meter begins at a tick, which may be long before its first event.
         let made = self.maker.made_for(event.time);
-        let on_time = |dated: &Dated| dated.made == made || self.maker.starts_on(dated.made, event.time);
-        let found = self.meters.iter().rposition(on_time);
-        let at = found.unwrap_or_else(|| {
-            let meter = self.like.lend(self.maker.clock(), self.maker.now());
-            self.meters.push(Dated { meter, made });
-            self.meters.len() - 1
-        });
+        let on_time = |&other: &i64| other == made || self.maker.starts_on(other, event.time);
+        let at = self.made.iter().rposition(on_time).unwrap_or(self.made.len());
+        if at == self.made.len() {
+            self.made.push(made);
+        }
         *seat = Seat {
-            meter: at,
+            made: at,
             ..Seat::default()
         };
     }

@@ -16,6 +16,7 @@ use crate::Error;
 use crate::by::By;
 use crate::limit::{AlgorithmName, LimitRule, LimitSpec, Quotas};
 use crate::model::{Model, WindowKind};
+use crate::quotas::common_divisor;
 use crate::text::wrapped;
 
 /// The software that the configuration is for.
@@ -79,10 +80,7 @@ impl Requests {
     fn of(quota: Quota) -> Self {
         let weight = u128::from(quota.weight().get());
         let (count, period_ns) = (u128::from(quota.cells().get()), quota.period().as_nanos() * weight);
-        let (mut divisor, mut rest) = (count, period_ns);
-        while rest != 0 {
-            (divisor, rest) = (rest, divisor % rest);
-        }
+        let divisor = common_divisor(count, period_ns);
         Self {
             count: count / divisor,
             period_ns: period_ns / divisor,

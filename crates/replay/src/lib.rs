@@ -101,18 +101,16 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
         write(out, configuration.as_bytes())?;
         return Ok(Ended::Whole);
     }
-    let denied = cli.asking.denied.as_deref();
-    let failed = |source| {
-        denied.map_or_else(
-            || Error::Write(io::ErrorKind::Other.into()),
-            |path| Error::write_file(path, source),
-        )
-    };
-    let mut rows = denied.map(|path| denied_rows(cli, path)).transpose().map_err(failed)?;
+    let mut denied = None;
+    if let Some(path) = cli.asking.denied.as_deref() {
+        let rows = denied_rows(cli, path).map_err(|source| Error::write_file(path, source))?;
+        denied = Some((path, rows));
+    }
     let look = |events: &[Event], replay: &Replay, keys: &Keys| {
-        let Some(rows) = &mut rows else { return Ok(()) };
+        let Some((path, rows)) = &mut denied else { return Ok(()) };
         let mut verdicts = events.iter().zip(replay.verdicts(chosen));
-        verdicts.try_for_each(|(event, &verdict)| rows.see(event, verdict, keys).map_err(failed))
+        let written = verdicts.try_for_each(|(event, &verdict)| rows.see(event, verdict, keys));
+        written.map_err(|source| Error::write_file(path, source))
     };
     let (trace, outcomes) = if cli.asking.follow {
         // A JSON report is the only thing on its output.
@@ -155,7 +153,7 @@ pub fn run(cli: &Cli, out: &mut impl Write, err: &mut impl Write, progress: Prog
         false => report::table::render(&report),
     };
     let mut files = Vec::new();
-    if let Some((path, rows)) = denied.zip(rows) {
+    if let Some((path, rows)) = denied {
         let file = rows
             .into_inner()
             .and_then(|buffer| buffer.into_inner().map_err(io::IntoInnerError::into_error));
@@ -281,7 +279,7 @@ fn analyse(
 ) -> Result<(Trace, Vec<Outcome>), Error> {
     let options = cli.options()?;
     if cli.demo {
-        return decide_all(cli, limits, demo::stream()?, false, look);
+        return decide_all(cli, limits, demo::stream()?, look);
     }
     // Rows that are written cannot be taken back, and a pipe is read only once.
     let can_start_over = || {
@@ -290,16 +288,28 @@ fn analyse(
     };
     if cli.order == Order::Sort && can_start_over() {
         let stream = Stream::open_assuming_order(&cli.files, options.clone(), progress.clone());
-        let decided = stream.and_then(|stream| decide_all(cli, limits, stream, options.plan.is_some(), &mut look));
-        match decided {
+        match stream.and_then(|stream| decide_all(cli, limits, stream, &mut look)) {
             // Start over, and read each file in advance.
             Err(Error::NotAsAssumed { .. }) => {}
             decided => return decided,
         }
     }
-    let has_plans = options.plan.is_some();
-    let stream = Stream::open(&cli.files, cli.order, options, progress)?;
-    decide_all(cli, limits, stream, has_plans, look)
+    decide_all(
+        cli,
+        limits,
+        Stream::open(&cli.files, cli.order, options, progress)?,
+        look,
+    )
+}
+
+/// Creates the replays of a stream in this order.
+fn bounds(cli: &Cli, limits: &[LimitSpec], order: Order, stream: &Stream) -> Bounds {
+    let settings = Settings {
+        order,
+        suggest: cli.suggests(),
+        anonymise: cli.anonymise,
+    };
+    Bounds::new(cli.reading.spread, stream.may_be_coarse(), limits, settings)
 }
 
 /// Replays all events of a stream.
@@ -307,43 +317,31 @@ fn decide_all(
     cli: &Cli,
     limits: &[LimitSpec],
     mut stream: Stream,
-    has_plans: bool,
     mut look: impl FnMut(&[Event], &Replay, &Keys) -> Result<(), Error>,
 ) -> Result<(Trace, Vec<Outcome>), Error> {
-    let settings = Settings {
-        order: cli.order,
-        suggest: cli.suggests(),
-        anonymise: cli.anonymise,
-    };
-    let mut bounds = Bounds::new(cli.reading.spread, stream.may_be_coarse(), limits, settings);
+    let mut bounds = bounds(cli, limits, cli.order, &stream);
     let mut block = Vec::new();
     loop {
         stream.next_block(&mut block)?;
-        let plans = has_plans.then(|| stream.plans());
-        bounds.take(&block, stream.keys(), plans, &mut look)?;
+        bounds.take(&block, stream.keys(), stream.plans(), &mut look)?;
         if block.is_empty() {
             break;
         }
     }
-    let trace = finish(stream, cli, limits, has_plans)?;
-    let outcomes = bounds.outcomes(&trace.keys, cli.top);
-    Ok((trace, outcomes))
+    finish(stream, &bounds, cli, limits)
 }
 
-/// Ends a stream, and adds a notice of the rows in a file of limits whose key or plan came in no request.
-fn finish(stream: Stream, cli: &Cli, limits: &[LimitSpec], has_plans: bool) -> Result<Trace, Error> {
-    let (names, called) = if has_plans {
-        (stream.plans(), "plan")
-    } else {
-        (stream.keys(), "key")
-    };
+/// Ends a stream and its replays, and adds a notice of the rows in a file of limits whose key or plan came in no request.
+fn finish(stream: Stream, bounds: &Bounds, cli: &Cli, limits: &[LimitSpec]) -> Result<(Trace, Vec<Outcome>), Error> {
+    let (names, called) = stream.plans().map_or((stream.keys(), "key"), |plans| (plans, "plan"));
     let notices = limits
         .iter()
         .filter_map(|limit| limit.notice_of_unmet(names, called, cli.anonymise));
     let notices: Vec<_> = notices.collect();
     let mut trace = stream.finish()?;
     trace.notices.extend(notices);
-    Ok(trace)
+    let outcomes = bounds.outcomes(&trace.keys, cli.top);
+    Ok((trace, outcomes))
 }
 
 /// Replays an input as it grows, and draws a table at intervals.
@@ -369,16 +367,10 @@ fn watch(
         is_growing: true,
         ..cli.options()?
     };
-    let has_plans = options.plan.is_some();
     let input = Input::of(path);
     let tail = Tail::of(path, stop).map_err(|source| Error::read(&input.name(), source))?;
-    let settings = Settings {
-        order: Order::AsIs,
-        suggest: cli.suggests(),
-        anonymise: cli.anonymise,
-    };
     let mut stream = Stream::tail(tail, input, options)?;
-    let mut bounds = Bounds::new(cli.reading.spread, stream.may_be_coarse(), limits, settings);
+    let mut bounds = bounds(cli, limits, Order::AsIs, &stream);
     let mut lately = Lately::new(limits.len());
     let mut latest = None;
     let (mut requests, mut drawn, mut due) = (0, 0, Instant::now());
@@ -393,13 +385,17 @@ fn watch(
         match stream.next_event() {
             Ok(event) => {
                 is_end = event.is_none();
-                let plans = has_plans.then(|| stream.plans());
-                bounds.take(event.as_slice(), stream.keys(), plans, &mut |events, replay, keys| {
-                    for (at, event) in events.iter().enumerate() {
-                        lately.see(event.time, replay.denied_by(at));
-                    }
-                    look(events, replay, keys)
-                })?;
+                bounds.take(
+                    event.as_slice(),
+                    stream.keys(),
+                    stream.plans(),
+                    &mut |events, replay, keys| {
+                        for (at, event) in events.iter().enumerate() {
+                            lately.see(event.time, replay.denied_by(at));
+                        }
+                        look(events, replay, keys)
+                    },
+                )?;
                 let Some(event) = event else { continue };
                 (latest, requests) = (latest.max(Some(event.time)), requests + 1);
             }
@@ -417,9 +413,7 @@ fn watch(
     if is_drawn_in_place {
         write(out, b"\x1b[H\x1b[2J")?;
     }
-    let trace = finish(stream, cli, limits, has_plans)?;
-    let outcomes = bounds.outcomes(&trace.keys, cli.top);
-    Ok((trace, outcomes))
+    finish(stream, &bounds, cli, limits)
 }
 
 /// Returns whether the output is a terminal that has a cursor to move.

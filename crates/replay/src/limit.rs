@@ -7,9 +7,11 @@ use std::rc::Rc;
 use std::str::FromStr;
 use std::time::Instant;
 
-use ratelimit_meter::algorithms::InconsistentCapacity;
+use ratelimit_meter::algorithms::{
+    Algorithm, ContinuousState, ExponentialAverage, InconsistentCapacity, VirtualScheduling,
+};
 use ratelimit_meter::clock::ManualClock;
-use ratelimit_meter::{Dual, Exponential, GCRA, LeakyBucket, MultiDecider, NegativeMultiDecision, Quota};
+use ratelimit_meter::{Dual, Meter, MultiDecider, Quota};
 
 pub use crate::quotas::{AlgorithmName, Quotas};
 pub use per_key::RuleFile;
@@ -18,35 +20,48 @@ use crate::Error;
 use crate::event::Keys;
 use crate::lending::{Lend, lend};
 use crate::model::Model;
+use crate::quotas::common_divisor;
 #[cfg(feature = "store")]
 use crate::stored::{RunStore, StoredLimit};
 
-/// A meter of one quota.
-#[derive(Debug, Clone)]
-pub(crate) enum Single {
-    Gcra(GCRA),
-    LeakyBucket(LeakyBucket),
-    Exponential(Exponential),
+/// An idle meter of a limit, after which meters with another clock are made.
+trait Prototype: fmt::Debug {
+    /// Creates an idle meter.
+    fn meter(&self, clock: &ManualClock) -> Box<dyn MultiDecider>;
+
+    /// Creates a meter that decides for many keys, made at the fixed time `now` of a clock. `None` for two quotas: their state is more than a word.
+    fn lend(&self, clock: &ManualClock, now: Instant) -> Option<Box<dyn Lend>>;
 }
 
-impl Single {
-    fn new(quota: Quota, algorithm: AlgorithmName) -> Result<Self, InconsistentCapacity> {
-        Ok(match algorithm {
-            AlgorithmName::Gcra => Self::Gcra(GCRA::from_quota(quota)?),
-            AlgorithmName::LeakyBucket => Self::LeakyBucket(LeakyBucket::from_quota(quota)?),
-            AlgorithmName::Exponential => Self::Exponential(Exponential::from_quota(quota)?),
-        })
+impl<A: Algorithm + Clone + fmt::Debug + 'static> Prototype for Meter<A> {
+    fn meter(&self, clock: &ManualClock) -> Box<dyn MultiDecider> {
+        Box::new(self.clone().with_clock(clock.clone()))
     }
 
-    /// Creates a meter of this quota that decides for many keys, made at the fixed time `now` of a clock.
-    pub(crate) fn lend(&self, clock: &ManualClock, now: Instant) -> Box<dyn Lend> {
-        let clock = clock.clone();
-        match self.clone() {
-            Self::Gcra(meter) => lend(meter.with_clock(clock), now),
-            Self::LeakyBucket(meter) => lend(meter.with_clock(clock), now),
-            Self::Exponential(meter) => lend(meter.with_clock(clock), now),
-        }
+    fn lend(&self, clock: &ManualClock, now: Instant) -> Option<Box<dyn Lend>> {
+        Some(lend(self.clone().with_clock(clock.clone()), now))
     }
+}
+
+impl<A: Algorithm + Clone + fmt::Debug + 'static> Prototype for Dual<Meter<A>> {
+    fn meter(&self, clock: &ManualClock) -> Box<dyn MultiDecider> {
+        Box::new(self.clone().with_clock(clock.clone()))
+    }
+
+    fn lend(&self, _: &ManualClock, _: Instant) -> Option<Box<dyn Lend>> {
+        None
+    }
+}
+
+/// Creates the prototype of one or two quotas.
+fn prototype<A>(quotas: Quotas) -> Result<Rc<dyn Prototype>, InconsistentCapacity>
+where
+    A: Algorithm + Clone + fmt::Debug + 'static,
+{
+    Ok(match quotas {
+        Quotas::One(quota) => Rc::new(Meter::<A>::from_quota(quota)?),
+        Quotas::Two(quotas) => Rc::new(Dual::<Meter<A>>::from_quota(quotas)?),
+    })
 }
 
 /// The rule of a limit: a meter of this library, or a limiter of other software.
@@ -80,14 +95,6 @@ impl FromStr for LimitRule {
     }
 }
 
-#[derive(Debug, Clone)]
-enum Prototype {
-    One(Single),
-    TwoGcra(Dual<GCRA>),
-    TwoLeakyBuckets(Dual<LeakyBucket>),
-    TwoExponentials(Dual<Exponential>),
-}
-
 /// A limit to try.
 #[derive(Clone)]
 pub struct LimitSpec(LimitKind);
@@ -113,7 +120,7 @@ pub(crate) enum LimitKind {
 pub(crate) struct Metered {
     quotas: Quotas,
     algorithm: AlgorithmName,
-    prototype: Prototype,
+    prototype: Rc<dyn Prototype>,
 }
 
 impl LimitSpec {
@@ -158,11 +165,10 @@ impl LimitSpec {
     /// [`InconsistentCapacity`] if no meter has such numbers.
     pub fn new(quotas: impl Into<Quotas>, algorithm: AlgorithmName) -> Result<Self, InconsistentCapacity> {
         let quotas = quotas.into();
-        let prototype = match (quotas, algorithm) {
-            (Quotas::One(quota), algorithm) => Prototype::One(Single::new(quota, algorithm)?),
-            (Quotas::Two(quotas), AlgorithmName::Gcra) => Prototype::TwoGcra(Dual::from_quota(quotas)?),
-            (Quotas::Two(quotas), AlgorithmName::LeakyBucket) => Prototype::TwoLeakyBuckets(Dual::from_quota(quotas)?),
-            (Quotas::Two(quotas), AlgorithmName::Exponential) => Prototype::TwoExponentials(Dual::from_quota(quotas)?),
+        let prototype = match algorithm {
+            AlgorithmName::Gcra => prototype::<VirtualScheduling>(quotas)?,
+            AlgorithmName::LeakyBucket => prototype::<ContinuousState>(quotas)?,
+            AlgorithmName::Exponential => prototype::<ExponentialAverage>(quotas)?,
         };
         Ok(Self(LimitKind::Metered(Box::new(Metered {
             quotas,
@@ -238,24 +244,14 @@ impl Metered {
         }
     }
 
-    /// Returns the meter that each key has a copy of, if the limit has one quota.
-    pub(crate) fn single(&self) -> Option<Single> {
-        match &self.prototype {
-            Prototype::One(single) => Some(single.clone()),
-            _ => None,
-        }
+    /// Creates an idle meter.
+    pub(crate) fn meter(&self, clock: &ManualClock) -> Box<dyn MultiDecider> {
+        self.prototype.meter(clock)
     }
 
-    /// Creates an idle meter.
-    pub(crate) fn meter(&self, clock: &ManualClock) -> AnyMeter {
-        match self.prototype.clone() {
-            Prototype::One(Single::Gcra(meter)) => AnyMeter::Gcra(meter.with_clock(clock.clone())),
-            Prototype::One(Single::LeakyBucket(meter)) => AnyMeter::LeakyBucket(meter.with_clock(clock.clone())),
-            Prototype::One(Single::Exponential(meter)) => AnyMeter::Exponential(meter.with_clock(clock.clone())),
-            Prototype::TwoGcra(pair) => AnyMeter::Two(Box::new(pair.with_clock(clock.clone()))),
-            Prototype::TwoLeakyBuckets(pair) => AnyMeter::Two(Box::new(pair.with_clock(clock.clone()))),
-            Prototype::TwoExponentials(pair) => AnyMeter::Two(Box::new(pair.with_clock(clock.clone()))),
-        }
+    /// Creates a meter that decides for many keys, made at the fixed time `now` of a clock; `None` for two quotas.
+    pub(crate) fn lend(&self, clock: &ManualClock, now: Instant) -> Option<Box<dyn Lend>> {
+        self.prototype.lend(clock, now)
     }
 
     /// Returns the latest tick of the traffic's time at or before `time`; for two limits, the latest tick of both. Ticks are counted from 1970, so
@@ -297,30 +293,5 @@ fn interval_ns(quota: Quota) -> u128 {
 
 /// Returns the least common multiple of two intervals of at most 200 years.
 fn common_multiple(one: u128, other: u128) -> u128 {
-    let (mut divisor, mut rest) = (one, other);
-    while rest != 0 {
-        (divisor, rest) = (rest, divisor % rest);
-    }
-    one / divisor * other
-}
-
-/// A meter of any algorithm.
-pub(crate) enum AnyMeter {
-    Gcra(GCRA<ManualClock>),
-    LeakyBucket(LeakyBucket<ManualClock>),
-    Exponential(Exponential<ManualClock>),
-    /// Two quotas in one meter; boxed, since it is several times as large.
-    Two(Box<dyn MultiDecider>),
-}
-
-impl AnyMeter {
-    #[inline]
-    pub(crate) fn check_n_at(&self, n: u32, at: Instant) -> Result<(), NegativeMultiDecision> {
-        match self {
-            Self::Gcra(meter) => meter.check_n_at(n, at),
-            Self::LeakyBucket(meter) => meter.check_n_at(n, at),
-            Self::Exponential(meter) => meter.check_n_at(n, at),
-            Self::Two(pair) => pair.check_n_at(n, at),
-        }
-    }
+    one / common_divisor(one, other) * other
 }

@@ -46,8 +46,8 @@ impl EventLimiter {
             LimitKind::PerKey(rows) => return Self::PerKey(Rows::new(rows, may_go_back)),
         };
         let maker = Maker::new(Metered::clone(metered), may_go_back);
-        match metered.single() {
-            Some(single) => Self::Crowd(Box::new(Crowd::new(maker, single))),
+        match maker.lend() {
+            Some(meter) => Self::Crowd(Box::new(Crowd::new(maker, meter))),
             None => Self::Lineages(Box::new(maker), Vec::new()),
         }
     }

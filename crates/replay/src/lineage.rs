@@ -11,9 +11,11 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use ratelimit_meter::MultiDecider;
 use ratelimit_meter::clock::ManualClock;
 
-use crate::limit::{AnyMeter, Metered};
+use crate::lending::Lend;
+use crate::limit::Metered;
 use crate::verdict::EventVerdict;
 
 const YEAR_NS: u64 = 31_557_600_000_000_000;
@@ -47,18 +49,9 @@ impl Maker {
         }
     }
 
-    #[cfg(test)]
-    pub(crate) fn limit(&self) -> &Metered {
-        &self.limit
-    }
-
-    pub(crate) fn clock(&self) -> &ManualClock {
-        &self.clock
-    }
-
-    /// Returns the fixed time of the clock, at which every meter is made.
-    pub(crate) fn now(&self) -> Instant {
-        self.now
+    /// Creates a meter that decides for many keys; `None` for two quotas.
+    pub(crate) fn lend(&self) -> Option<Box<dyn Lend>> {
+        self.limit.lend(&self.clock, self.now)
     }
 
     /// Returns whether a key is idle this long after its latest request.
@@ -112,7 +105,7 @@ impl Maker {
 
 /// A meter and the meters that replace it.
 pub(crate) struct Lineage {
-    meter: AnyMeter,
+    meter: Box<dyn MultiDecider>,
     /// The time of the traffic when the meter was made. Its clock stands at this time.
     made: i64,
     /// The time of the latest request.

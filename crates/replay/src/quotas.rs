@@ -79,3 +79,12 @@ impl FromStr for Quotas {
         }
     }
 }
+
+/// Returns the greatest common divisor of two numbers.
+pub(crate) fn common_divisor(one: u128, other: u128) -> u128 {
+    if other == 0 {
+        one
+    } else {
+        common_divisor(other, one % other)
+    }
+}

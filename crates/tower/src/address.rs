@@ -211,24 +211,38 @@ pub(crate) fn masked(address: IpAddr, prefix: u8) -> IpAddr {
     }
 }
 
-/// The bits of an IPv6 address that identify a client: 64, which is the network of one subscriber, unless set otherwise.
+/// The bits of an address that identify a client: all 32 of IPv4, and 64 of IPv6, which is the network of one subscriber, unless set otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Prefix(u8);
+pub(crate) struct Prefix {
+    /// The mask of the bits, for IPv4; their number, for IPv6.
+    v4: u32,
+    v6: u8,
+}
 
 impl Prefix {
-    pub(crate) fn of(bits: u8) -> Result<Self, InvalidNet> {
+    pub(crate) fn with_v4(self, bits: u8) -> Result<Self, InvalidNet> {
         match bits {
-            0..=128 => Ok(Self(bits)),
+            0..=32 => {
+                let v4 = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+                Ok(Self { v4, ..self })
+            }
+            _ => Err(InvalidNet(Fault::PrefixTooLong(format!("0.0.0.0/{bits}")))),
+        }
+    }
+
+    pub(crate) fn with_v6(self, bits: u8) -> Result<Self, InvalidNet> {
+        match bits {
+            0..=128 => Ok(Self { v6: bits, ..self }),
             _ => Err(InvalidNet(Fault::PrefixTooLong(format!("::/{bits}")))),
         }
     }
 
-    /// Returns an IPv4 address as it is, and the prefix of an IPv6 address.
+    /// Returns the prefix of an address.
     #[inline]
     pub(crate) fn cut(self, address: Bits) -> Bits {
         match address.v4() {
-            Some(_) => address,
-            None => Bits(address.0 & u128::MAX.checked_shl(128 - u32::from(self.0)).unwrap_or(0)),
+            Some(v4) => Bits::of_v4(Ipv4Addr::from_bits(v4 & self.v4)),
+            None => Bits(address.0 & u128::MAX.checked_shl(128 - u32::from(self.v6)).unwrap_or(0)),
         }
     }
 }
@@ -287,7 +301,7 @@ impl From<Bits> for IpAddr {
 
 impl Default for Prefix {
     fn default() -> Self {
-        Self(64)
+        Self { v4: u32::MAX, v6: 64 }
     }
 }
 

@@ -27,6 +27,48 @@ use std::time::Duration;
 /// let layer = RateLimitLayer::new(trial).observe(Log);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// To serve a cheaper answer instead of a denial, give each request a mark in an outer layer, and set it if a limit on trial would deny:
+///
+#[cfg_attr(feature = "axum", doc = "```")]
+#[cfg_attr(not(feature = "axum"), doc = "```ignore")]
+/// use axum::{Extension, Router, middleware::map_request, routing::get};
+/// use http::Request;
+/// use ratelimit_meter_tower::{Observe, PeerIp, PerKey, PolicyDecision, RateLimitLayer};
+/// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+///
+/// #[derive(Clone, Default)]
+/// struct OverLimit(Arc<AtomicBool>);
+///
+/// struct Mark;
+///
+/// impl Observe for Mark {
+///     fn would_deny(&self, event: &PolicyDecision<'_>) {
+///         if let Some(OverLimit(over)) = event.head().extensions().get() {
+///             over.store(true, Ordering::Relaxed);
+///         }
+///     }
+/// }
+///
+/// async fn search(Extension(OverLimit(over)): Extension<OverLimit>) -> &'static str {
+///     match over.load(Ordering::Relaxed) {
+///         true => "from the cache",
+///         false => "from the database",
+///     }
+/// }
+///
+/// async fn with_mark<B>(mut request: Request<B>) -> Request<B> {
+///     request.extensions_mut().insert(OverLimit::default());
+///     request
+/// }
+///
+/// let soft = PerKey::new(PeerIp::new(), "10/s".parse()?, 100_000)?.dry_run();
+/// let app: Router = Router::new()
+///     .route("/search", get(search))
+///     .layer(RateLimitLayer::new(soft).observe(Mark))
+///     .layer(map_request(with_mark)); // outside of the limit
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Observe: Send + Sync {
     /// A request was admitted by all policies; called for each of them.
     fn admitted(&self, _event: &PolicyDecision<'_>) {}

@@ -10,8 +10,8 @@ const YEAR: i64 = 31_557_600 * S;
 
 fn crowd(limit: &str, algorithm: AlgorithmName, may_go_back: bool) -> Crowd {
     let maker = Maker::new(Metered::parse(limit, algorithm), may_go_back);
-    let like = maker.limit().single().expect("a limit of one");
-    Crowd::new(maker, like)
+    let meter = maker.lend().expect("a limit of one");
+    Crowd::new(maker, meter)
 }
 
 fn event(time: i64, key: u32, cost: u64) -> Event {
@@ -61,7 +61,7 @@ fn indebted_key_keeps_its_meter_for_twenty_years() {
     let mut crowd = crowd("1/10000d", AlgorithmName::Gcra, false);
     assert_eq!(crowd.check(&event(0, 0, 1)), Ok(EventVerdict::Admitted));
     assert_eq!(crowd.check(&event(12 * YEAR, 1, 1)), Ok(EventVerdict::Admitted));
-    assert_eq!(crowd.meters.len(), 2);
+    assert_eq!(crowd.made.len(), 2);
     assert!(matches!(
         crowd.check(&event(20 * YEAR, 0, 1)),
         Ok(EventVerdict::Denied(_))
@@ -93,7 +93,7 @@ fn decreasing_times_are_measured_within_nine_years() {
             "{key}"
         );
     }
-    assert_eq!(crowd.meters.len(), 2, "keys that start within a year share a meter");
+    assert_eq!(crowd.made.len(), 2, "keys that start within a year share a date");
 }
 
 #[test]
@@ -118,5 +118,5 @@ fn keys_of_one_long_tick_share_a_meter() {
         let time = 55 * YEAR + i64::from(key) * S;
         assert_eq!(crowd.check(&event(time, key, 1)), Ok(EventVerdict::Admitted), "{key}");
     }
-    assert!(crowd.meters.len() <= 2, "{}", crowd.meters.len());
+    assert!(crowd.made.len() <= 2, "{}", crowd.made.len());
 }

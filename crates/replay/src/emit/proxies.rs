@@ -13,7 +13,7 @@ const FILLS: usize = 100;
 
 pub(super) fn envoy(page: &mut Page, quotas: &[Quota], by: &By) {
     page.note(
-        "Envoy fills its bucket at intervals of at least 50 ms, so tokens may come that much later, several together.",
+        "Before version 1.31, Envoy fills its bucket at the end of each interval, so tokens come that much later, several together.",
     );
     if *by != By::All {
         page.note(format!(

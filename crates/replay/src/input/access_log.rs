@@ -359,18 +359,7 @@ impl AccessLines {
                 "{input}: requests are moved back to their start by the duration at the end of each line (--time-is start leaves them)"
             ));
         }
-        if self.lines.stamps.has_assumed_utc() {
-            notices.push(super::ZONE_NOTICE.to_owned());
-        }
-        if self.lines.stamps.has_assumed_year() {
-            notices.push(super::YEAR_NOTICE.to_owned());
-        }
-        if self.lines.stamps.has_repeated_hour() {
-            notices.push(super::HOUR_NOTICE.to_owned());
-        }
-        if self.keying.has_assumed_networks() {
-            notices.push(super::IPV6_NOTICE.to_owned());
-        }
+        notices.extend(super::assumptions(&self.lines.stamps, false, &self.keying));
         notices
     }
 }
@@ -451,10 +440,7 @@ fn duration(tail: &[u8], unit: Option<Took>) -> Option<i64> {
     let mut longest = None;
     for field in tail.rsplit(|&byte| byte == b' ').take(4) {
         let field = field.rsplit(|&byte| byte == b'=').next().unwrap_or(field);
-        let bare = field
-            .strip_prefix(b"\"")
-            .and_then(|bare| bare.strip_suffix(b"\""))
-            .unwrap_or(field);
+        let bare = head::unquoted(field);
         if let Some(unit) = unit {
             return unit.ns(bare);
         }

@@ -74,16 +74,15 @@ impl Columns {
     ///
     /// [`Error::NoColumn`] or [`Error::NoTimeColumn`], with the names in the header.
     pub(super) fn find(header: &HeaderSample<'_>, options: &Options) -> Result<Self, Error> {
-        let named = |wanted: &str| {
-            names::place(header.names, wanted).ok_or_else(|| Error::NoColumn {
-                path: header.input.to_owned(),
-                called: header.called,
-                format: header.format,
-                wanted: wanted.to_owned(),
-                advice: "",
-                columns: header.list(options),
-            })
+        let no_column = |wanted: String, advice| Error::NoColumn {
+            path: header.input.to_owned(),
+            called: header.called,
+            format: header.format,
+            wanted,
+            advice,
+            columns: header.list(options),
         };
+        let named = |wanted: &str| names::place(header.names, wanted).ok_or_else(|| no_column(wanted.to_owned(), ""));
         let time = match &options.time {
             Some(wanted) => match wanted.split_once('+') {
                 Some((date, time)) if names::place(header.names, wanted).is_none() => {
@@ -111,14 +110,9 @@ impl Columns {
         let part = |part: &By| match part {
             By::All => Ok(KeyPart::All),
             By::Column(name) => named(name).map(KeyPart::Value),
-            part => header.part(part).ok_or_else(|| Error::NoColumn {
-                path: header.input.to_owned(),
-                called: header.called,
-                format: header.format,
-                wanted: part.to_string(),
-                advice: ": name one with --key, or say --by all",
-                columns: header.list(options),
-            }),
+            part => header
+                .part(part)
+                .ok_or_else(|| no_column(part.to_string(), ": name one with --key, or say --by all")),
         };
         let duration = match &options.duration {
             Some(wanted) => Some(duration(wanted, header.input, named)?),
@@ -256,18 +250,7 @@ impl Columns {
         if let Some([reason, condition]) = names::of_several_lines(names).filter(|_| self.select.only.is_empty()) {
             notices.push(format!("{input}: {reason} (--only {condition} replays the requests)"));
         }
-        if self.stamps.has_assumed_utc() && !self.is_named_utc(names) {
-            notices.push(super::ZONE_NOTICE.to_owned());
-        }
-        if self.stamps.has_assumed_year() {
-            notices.push(super::YEAR_NOTICE.to_owned());
-        }
-        if self.stamps.has_repeated_hour() {
-            notices.push(super::HOUR_NOTICE.to_owned());
-        }
-        if self.keying.has_assumed_networks() {
-            notices.push(super::IPV6_NOTICE.to_owned());
-        }
+        notices.extend(super::assumptions(&self.stamps, self.is_named_utc(names), &self.keying));
         notices
     }
 
@@ -294,20 +277,23 @@ fn text_of<'a>(part: &KeyPart, value: impl Fn(usize) -> Option<&'a [u8]>) -> Opt
     }
 }
 
+/// Returns the stamp in a record: the value at a place, or a date and a time of day.
+fn stamp_in(record: &[Vec<u8>], (date, clock): (usize, Option<usize>)) -> Vec<u8> {
+    let value = |at: usize| record.get(at).map_or(&[][..], |value| value).trim_ascii();
+    let values: Vec<&[u8]> = [date].into_iter().chain(clock).map(value).collect();
+    values.join(&b' ')
+}
+
 impl HeaderSample<'_> {
     /// Returns the column of stamps: of the columns with a usual name, the first whose values are times, since a column `time` may hold durations.
     fn time(&self, options: &Options) -> Option<(usize, Option<usize>)> {
         let places = names::places(self.names, names::TIME);
         let mut stamps = Stamps::new(options.stamps.clone());
         let mut are_times = |at: usize, clock: Option<usize>| {
-            let times = self.samples.iter().filter(|record| {
-                let value = |at: usize| record.get(at).map_or(&[][..], |value| value).trim_ascii();
-                let stamp = match clock {
-                    None => value(at).to_vec(),
-                    Some(clock) => [value(at), value(clock)].join(&b' '),
-                };
-                stamps.parse(&stamp).is_ok()
-            });
+            let times = self
+                .samples
+                .iter()
+                .filter(|record| stamps.parse(&stamp_in(record, (at, clock))).is_ok());
             times.count() * 2 > self.samples.len()
         };
         let mut first = None;
@@ -329,16 +315,15 @@ impl HeaderSample<'_> {
 
     /// Returns the place of the offset from UTC, if the times with it are times, and without it have no zone. If only the times without it are in
     /// order, it is the offset of the clients.
-    fn offset(&self, (date, clock): (usize, Option<usize>), options: &Options) -> Option<usize> {
+    fn offset(&self, places: (usize, Option<usize>), options: &Options) -> Option<usize> {
         let offset = names::place_of_any(self.names, &names::OFFSET)?;
         let mut stamps = Stamps::new(options.stamps.clone());
         let mut times = |record: &Vec<Vec<u8>>| {
-            let value = |at: usize| record.get(at).map_or(&[][..], |value| value).trim_ascii();
-            let stamp: Vec<&[u8]> = [Some(date), clock].into_iter().flatten().map(value).collect();
-            let is_offset = matches!(value(offset).first(), Some(b'+' | b'-'));
+            let (stamp, offset) = (stamp_in(record, places), stamp_in(record, (offset, None)));
+            let is_offset = matches!(offset.first(), Some(b'+' | b'-'));
             let mut bare = Stamps::default();
-            let time = bare.parse(&stamp.join(&b' ')).ok()?;
-            let whole = stamps.parse(&[&stamp[..], &[value(offset)]].concat().join(&b' '));
+            let time = bare.parse(&stamp).ok()?;
+            let whole = stamps.parse(&[stamp, offset].join(&b' '));
             (is_offset && bare.has_assumed_utc()).then_some((time, whole.ok()?))
         };
         let (bare, whole): (Vec<i64>, Vec<i64>) = self.samples.iter().filter_map(&mut times).unzip();

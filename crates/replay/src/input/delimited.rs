@@ -4,7 +4,7 @@ use super::columns::{Columns, HeaderSample};
 use super::format::{TableForm, is_separator_line, without_hash};
 use super::record::{Fed, Splitter};
 use super::window::{InputWindow, NextLine};
-use super::{BYTE_ORDER_MARK, Events, Options, Request, Sink};
+use super::{BYTE_ORDER_MARK, Events, Options, Sink};
 use crate::Error;
 use crate::bad::BadLine;
 use crate::by::By;
@@ -160,16 +160,7 @@ impl Events for DelimitedReader {
                         })
                     };
                     let event = match request {
-                        Ok(Request { is_selected: false, .. }) => None,
-                        Ok(Request {
-                            time, cost, key, plan, ..
-                        }) => {
-                            let mut event = Event::new(time, cost, sink.key(key)?);
-                            if let Some(plan) = plan {
-                                event.plan = sink.plan(plan)?;
-                            }
-                            Some(event)
-                        }
+                        Ok(request) => request.event(sink)?,
                         Err(_) if splitter.fields().all(|field| field.trim_ascii().is_empty()) => None,
                         Err(_) if self.has_comments && self.window.text(1) == b"#" => None,
                         Err(_) if is_header(splitter, &self.names) => None,

@@ -154,9 +154,10 @@ pub(super) fn is_list(text: &[u8]) -> bool {
         && entries.all(|entry| matches!(entry, b"unknown" | b"-") || address::parse(entry).is_some())
 }
 
-fn unquoted(name: &[u8]) -> &[u8] {
-    let bare = name.strip_prefix(b"\"").and_then(|bare| bare.strip_suffix(b"\""));
-    bare.unwrap_or(name).trim_ascii()
+/// Returns a field without the quotes around it, and without blanks within these.
+pub(super) fn unquoted(field: &[u8]) -> &[u8] {
+    let bare = field.strip_prefix(b"\"").and_then(|bare| bare.strip_suffix(b"\""));
+    bare.unwrap_or(field).trim_ascii()
 }
 
 fn port(name: &[u8]) -> Option<u16> {

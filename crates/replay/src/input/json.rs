@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use memchr::memmem;
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer as _};
 use serde_json::value::RawValue;
 use serde_json::{Deserializer, Value};
 
@@ -511,7 +511,6 @@ impl<'a> Visitor<'_> for ChildSeed<'a> {
 /// Returns the text of a value: the contents of a string, or the digits of a number, since a float would round a stamp.
 fn text_of_raw(raw: &str) -> Option<Vec<u8>> {
     match raw.as_bytes().first()? {
-        b'"' if !raw.contains('\\') => Some(raw.trim_matches('"').as_bytes().to_vec()),
         b'"' => serde_json::from_str::<String>(raw).ok().map(String::into_bytes),
         b'n' => None,
         b'[' => {
@@ -522,32 +521,14 @@ fn text_of_raw(raw: &str) -> Option<Vec<u8>> {
             {
                 return Some(bytes);
             }
-            let mut list = Deserializer::from_str(raw);
-            let first = list.deserialize_seq(First).ok().flatten()?;
-            text_of_raw(&first)
+            let list: Vec<&RawValue> = serde_json::from_str(raw).ok()?;
+            text_of_raw(list.first()?.get())
         }
         // Some programs write large numbers with an exponent.
         _ if raw.contains(['e', 'E']) && !raw.starts_with(['t', 'f', '{']) => {
             Some(format!("{:.6}", raw.parse::<f64>().ok()?).into_bytes())
         }
         _ => Some(raw.as_bytes().to_vec()),
-    }
-}
-
-/// Reads the first value of a list.
-struct First;
-
-impl<'de> Visitor<'de> for First {
-    type Value = Option<String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let first = list.next_element::<&RawValue>()?.map(|raw| raw.get().to_owned());
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(first)
     }
 }
 

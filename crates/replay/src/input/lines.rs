@@ -29,18 +29,46 @@ pub(super) enum Lines {
     Json(Box<JsonLines>),
     Pattern(Box<PatternLines>),
     Labels(Box<LabelLines>),
-    /// Lines of another format, each in a field of a JSON object.
-    Wrapped(Box<(Messages, Lines)>),
-    /// Lines of another format, each in a column of a table.
-    InTable(Box<(LineCells, Lines)>),
-    /// The journal's export format (`journalctl -o export`): in each entry, one of several lines is a log line.
-    Export(Box<Lines>),
+    /// Lines of another format, each within a line of the input.
+    Within(Box<(Envelope, Lines)>),
     /// Lines of no known format, all of which are bad.
     Unknown(Box<AccessLines>),
 }
 
+/// The format of lines that hold lines of another format.
+#[derive(Debug)]
+pub(super) enum Envelope {
+    /// A field of a JSON object.
+    Json(Messages),
+    /// A column of a table.
+    Table(LineCells),
+    /// The journal's export format (`journalctl -o export`): in each entry, one of several lines is a log line.
+    Export,
+}
+
 /// The beginning of the line of a journal entry that is a log line.
 const MESSAGE: &[u8] = b"MESSAGE=";
+
+impl Envelope {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Json(_) => "JSON lines",
+            Self::Table(_) => "a table",
+            Self::Export => "the journal's export format",
+        }
+    }
+
+    /// Returns the line within a line; empty if there is none.
+    fn read<'a>(&'a mut self, line: &'a [u8]) -> Result<&'a [u8], BadLine> {
+        match self {
+            Self::Json(messages) => messages.read(line),
+            Self::Table(cells) => cells.read(line),
+            // A message with line feeds is written with its length, in several lines.
+            Self::Export if line == b"MESSAGE" => Err(BadLine::NoMessage),
+            Self::Export => Ok(line.strip_prefix(MESSAGE).unwrap_or_default().trim_ascii()),
+        }
+    }
+}
 
 impl Lines {
     /// Returns the lines inside a container's log or the journal, if those are log lines or JSON.
@@ -76,7 +104,7 @@ impl Lines {
             for (messages, lines) in json::messages(head) {
                 let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
                 let within = || Self::within(input, &lines, options);
-                let wrapped = |inner| Self::Wrapped(Box::new((messages, inner)));
+                let wrapped = |inner| Self::Within(Box::new((Envelope::Json(messages), inner)));
                 match within() {
                     Ok(None) => {}
                     Ok(Some(mut inner)) => {
@@ -124,7 +152,7 @@ impl Lines {
                     let is_read = |line: &&&[u8]| matches!(inner.request(line), Ok(Some(_)));
                     if messages.iter().filter(is_read).count() * 2 > messages.len() {
                         // A reader that has read nothing yet.
-                        return Ok(within()?.map(|inner| Self::InTable(Box::new((cells, inner)))));
+                        return Ok(within()?.map(|inner| Self::Within(Box::new((Envelope::Table(cells), inner)))));
                     }
                 }
                 Ok(None) => {}
@@ -144,7 +172,7 @@ impl Lines {
     pub(super) fn exported(input: &str, head: &[&[u8]], options: &Options) -> Result<Option<Self>, Error> {
         let messages: Vec<&[u8]> = head.iter().filter_map(|line| line.strip_prefix(MESSAGE)).collect();
         let inner = Self::within(input, &messages, options)?;
-        Ok(inner.map(|inner| Self::Export(Box::new(inner))))
+        Ok(inner.map(|inner| Self::Within(Box::new((Envelope::Export, inner)))))
     }
 
     /// Returns an access log, if any of these lines belongs to one. If a column is asked for, a plain log has the columns of its format.
@@ -182,7 +210,7 @@ impl Lines {
     #[inline]
     pub(super) fn request<'a>(&'a mut self, line: &'a [u8]) -> Result<Option<Request<'a>>, BadLine> {
         match self {
-            Self::Access(lines) => lines.request(line).map(Some),
+            Self::Access(lines) | Self::Unknown(lines) => lines.request(line).map(Some),
             Self::Fields(lines) => lines.request(line),
             Self::Json(lines) => match lines.request(line) {
                 // The brackets and commas of a list, with an object in each line.
@@ -191,27 +219,13 @@ impl Lines {
             },
             Self::Pattern(lines) => lines.request(line),
             Self::Labels(lines) => lines.request(line).map(Some),
-            Self::Wrapped(wrapped) => {
-                let (messages, inner) = &mut **wrapped;
-                match messages.read(line)? {
+            Self::Within(within) => {
+                let (envelope, inner) = &mut **within;
+                match envelope.read(line)? {
                     b"" => Ok(None),
                     line => inner.request(line),
                 }
             }
-            Self::InTable(table) => {
-                let (cells, inner) = &mut **table;
-                match cells.read(line)? {
-                    b"" => Ok(None),
-                    line => inner.request(line),
-                }
-            }
-            Self::Unknown(lines) => lines.request(line).map(Some),
-            Self::Export(inner) => match line.strip_prefix(MESSAGE) {
-                Some(line) => inner.request(line.trim_ascii()),
-                // A message with line feeds is written with its length, in several lines.
-                None if line == b"MESSAGE" => Err(BadLine::NoMessage),
-                None => Ok(None),
-            },
         }
     }
 
@@ -219,9 +233,7 @@ impl Lines {
     fn is_access(&self) -> bool {
         match self {
             Self::Access(_) | Self::Unknown(_) => true,
-            Self::Wrapped(wrapped) => wrapped.1.is_access(),
-            Self::InTable(table) => table.1.is_access(),
-            Self::Export(inner) => inner.is_access(),
+            Self::Within(within) => within.1.is_access(),
             Self::Fields(_) | Self::Json(_) | Self::Pattern(_) | Self::Labels(_) => false,
         }
     }
@@ -239,7 +251,8 @@ impl Lines {
     fn entry_len(&mut self, line: &[u8]) -> usize {
         let len = match self {
             Self::Access(lines) | Self::Unknown(lines) => lines.entry_len(line),
-            Self::Json(_) | Self::Wrapped(_) => json::entry_len(line),
+            Self::Json(_) => json::entry_len(line),
+            Self::Within(within) if matches!(within.0, Envelope::Json(_)) => json::entry_len(line),
             _ => line.len(),
         };
         // Bytes that a crash left unwritten are zeros.
@@ -248,15 +261,12 @@ impl Lines {
 
     pub(super) fn by(&self) -> &By {
         match self {
-            Self::Access(lines) => lines.by(),
+            Self::Access(lines) | Self::Unknown(lines) => lines.by(),
             Self::Fields(lines) => lines.by(),
             Self::Json(lines) => lines.by(),
             Self::Pattern(lines) => lines.by(),
             Self::Labels(lines) => lines.by(),
-            Self::Wrapped(wrapped) => wrapped.1.by(),
-            Self::InTable(table) => table.1.by(),
-            Self::Export(inner) => inner.by(),
-            Self::Unknown(lines) => lines.by(),
+            Self::Within(within) => within.1.by(),
         }
     }
 
@@ -270,9 +280,7 @@ impl Lines {
                 known => known.to_owned(),
             },
             Self::Labels(lines) => lines.format().to_owned(),
-            Self::Wrapped(wrapped) => format!("{}, within JSON lines", wrapped.1.format()),
-            Self::InTable(table) => format!("{}, within a table", table.1.format()),
-            Self::Export(inner) => format!("{}, within the journal's export format", inner.format()),
+            Self::Within(within) => format!("{}, within {}", within.1.format(), within.0.name()),
             Self::Unknown(_) => "text of no known format".to_owned(),
         }
     }
@@ -288,15 +296,12 @@ impl Lines {
 
     pub(super) fn notices(&self, input: &str) -> Vec<String> {
         match self {
-            Self::Access(lines) => lines.notices(input),
+            Self::Access(lines) | Self::Unknown(lines) => lines.notices(input),
             Self::Fields(lines) => lines.notices(input),
             Self::Json(lines) => lines.notices(input),
             Self::Pattern(lines) => lines.notices(input),
             Self::Labels(lines) => lines.notices(input),
-            Self::Wrapped(wrapped) => wrapped.1.notices(input),
-            Self::InTable(table) => table.1.notices(input),
-            Self::Export(inner) => inner.notices(input),
-            Self::Unknown(lines) => lines.notices(input),
+            Self::Within(within) => within.1.notices(input),
         }
     }
 }
@@ -407,16 +412,7 @@ fn event(
     sink: &mut impl Sink,
 ) -> Result<Result<Option<Event>, BadLine>, Error> {
     Ok(match request {
-        Ok(Some(Request { is_selected: false, .. })) => Ok(None),
-        Ok(Some(Request {
-            time, cost, key, plan, ..
-        })) => {
-            let mut event = Event::new(time, cost, sink.key(key)?);
-            if let Some(plan) = plan {
-                event.plan = sink.plan(plan)?;
-            }
-            Ok(Some(event))
-        }
+        Ok(Some(request)) => Ok(request.event(sink)?),
         Ok(None) => Ok(None),
         Err(reason) => Err(reason),
     })

@@ -40,10 +40,11 @@ use crate::event::{Event, KeyId, Keys};
 use crate::progress::Progress;
 use crate::proxies::Proxies;
 use crate::select::Select;
-use crate::stamp::{FirstYear, Resolution, StampOptions};
+use crate::stamp::{FirstYear, Resolution, StampOptions, Stamps};
 use crate::trace::Unit;
 use compression::Damage;
 use format::InputFormat;
+use keying::Keying;
 use window::InputWindow;
 
 /// Number of bytes from which the format of a file is detected: a few hundred lines, since a log may begin with bad lines.
@@ -67,6 +68,18 @@ const YEAR_NOTICE: &str = "stamps without a year have the year of their file's d
 
 /// The notice that an hour came twice.
 const HOUR_NOTICE: &str = "stamps without a zone lie in an hour that came twice: after a quiet time, the second hour may be taken for the first";
+
+/// Returns the notices of what stamps and keys were assumed to mean. If `is_utc`, the input itself says that its times are UTC.
+fn assumptions(stamps: &Stamps, is_utc: bool, keying: &Keying) -> impl Iterator<Item = String> {
+    let notices = [
+        (stamps.has_assumed_utc() && !is_utc, ZONE_NOTICE),
+        (stamps.has_assumed_year(), YEAR_NOTICE),
+        (stamps.has_repeated_hour(), HOUR_NOTICE),
+        (keying.has_assumed_networks(), IPV6_NOTICE),
+    ];
+    let made = notices.into_iter().filter(|(is_made, _)| *is_made);
+    made.map(|(_, notice)| notice.to_owned())
+}
 
 /// Returns the log formats that `--log-format` knows by name.
 pub fn log_format_names() -> impl Iterator<Item = &'static str> {
@@ -205,6 +218,19 @@ impl Request<'_> {
             plan: None,
             is_selected: false,
         }
+    }
+
+    /// Returns the event of this request; `None` if it is not to be replayed.
+    #[inline]
+    fn event(self, sink: &mut impl Sink) -> Result<Option<Event>, Error> {
+        if !self.is_selected {
+            return Ok(None);
+        }
+        let mut event = Event::new(self.time, self.cost, sink.key(self.key)?);
+        if let Some(plan) = self.plan {
+            event.plan = sink.plan(plan)?;
+        }
+        Ok(Some(event))
     }
 }
 

@@ -77,6 +77,9 @@ pub(super) const TIME: &[&str] = &[
     "epoch",
     "startedDateTime",
     "data.time",
+    // The documents of Elasticsearch, as elasticdump writes them.
+    "_source.@timestamp",
+    "_source.timestamp",
 ];
 
 /// Names of the time that are often those of an older record, such as the client's account: only if no other time is there.

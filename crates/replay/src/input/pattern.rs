@@ -44,7 +44,7 @@ pub(super) const NAMED: [NamedFormat; 12] = [
         name: "alb",
         what: "AWS Application Load Balancer log",
         regex: concat!(
-            r#"^(?:http|https|h2|grpcs|ws|wss) (?<end>\S+) (?<elb>\S+) (?<ip>\S+) (?<target>\S+) (?<request_processing_time>\S+) (?<target_processing_time>\S+) (?<response_processing_time>\S+) (?<status>\S+) (?<target_status>\S+) (?<received_bytes>\S+) (?<sent_bytes>\S+) "#,
+            r#"^(?:http|https|h2|grpcs|ws|wss) (?<end>\S+) (?<elb>\S+) (?<ip>\S+?)(?::\d+)? (?<target>\S+) (?<request_processing_time>\S+) (?<target_processing_time>\S+) (?<response_processing_time>\S+) (?<status>\S+) (?<target_status>\S+) (?<received_bytes>\S+) (?<sent_bytes>\S+) "#,
             quoted!("request"),
             r#"(?: "(?:[^"\\]|\\.)*" \S+ \S+ \S+ "[^"]*" "(?<host>[^"]*)" "[^"]*" \S+ (?<time>\S+))?"#
         ),
@@ -55,7 +55,7 @@ pub(super) const NAMED: [NamedFormat; 12] = [
         name: "elb",
         what: "AWS Classic Load Balancer log",
         regex: concat!(
-            r"^(?<time>\d{4}-\d\d-\d\dT\S+) (?<elb>\S+) (?<ip>[0-9a-fA-F.:\[\]]+:\d+) (?<backend>\S+) (?<request_processing_time>\S+) (?<backend_processing_time>\S+) (?<response_processing_time>\S+) (?<status>\S+) (?<backend_status>\S+) (?<received_bytes>\d+) (?<sent_bytes>\d+) ",
+            r"^(?<time>\d{4}-\d\d-\d\dT\S+) (?<elb>\S+) (?<ip>[0-9a-fA-F.:\[\]]+):\d+ (?<backend>\S+) (?<request_processing_time>\S+) (?<backend_processing_time>\S+) (?<response_processing_time>\S+) (?<status>\S+) (?<backend_status>\S+) (?<received_bytes>\d+) (?<sent_bytes>\d+) ",
             quoted!("request")
         ),
         is_end: true,
@@ -93,7 +93,7 @@ pub(super) const NAMED: [NamedFormat; 12] = [
     NamedFormat {
         name: "nlb",
         what: "AWS Network Load Balancer log",
-        regex: r"^tls \S+ (?<time>\d{4}-\d\d-\d\dT\S+) net/\S+ (?<listener>\S+) (?<ip>[0-9a-fA-F.:\[\]]+:\d+) ",
+        regex: r"^tls \S+ (?<time>\d{4}-\d\d-\d\dT\S+) net/\S+ (?<listener>\S+) (?<ip>[0-9a-fA-F.:\[\]]+):\d+ ",
         is_end: true,
         is_utc: true,
     },

@@ -9,6 +9,7 @@ use crate::address;
 
 /// Matches the prefix of Docker Compose (also in colours), Swarm and PM2, of `kubectl --prefix`, and of syslog (RFC 5424 and 3164). Also the journal
 /// in each of its short forms, Python's `logging`, Gunicorn, Hypercorn and Twisted, and the stamps of containers, Heroku, Fly, Loki and CloudWatch.
+/// And the nine columns of Papertrail's archives, one of which is the address of the sender.
 static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
         r#"(?x)^(?:
@@ -19,6 +20,7 @@ static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
           | (?: (?: [A-Z][a-z]{2} \s \d{4}-\d\d-\d\d \s \d\d:\d\d:\d\d \s [A-Z]{2,5} | \d{9,10}\.\d{6} | \[ \s* \d+\.\d{6} \] )
               \s \S+ \s [^\s:\[\x22]+ (?: \[\d+\] )? : \s+ )
           | (?: (?: DEBUG | INFO | WARNING | ERROR ) : [\w.]+ : )
+          | (?: \d+ \t (?: \d{4}-\d\d-\d\dT \d\d:\d\d:\d\d [^\t]* \t ){2} \d+ \t (?: [^\t]* \t ){5} )
           | (?: \[ \d{4}-\d\d-\d\d \s \d\d:\d\d:\d\d \s [+-]\d{4} \] \s (?: \[\d+\] \s )? \[[A-Z]+\] \s+ )
           | (?: (?: <\d{1,3}> )? \d{4}-\d\d-\d\d[T\x20_]\d\d:\d\d:\d\d [\d.,:+Zz-]* \s+ (?: std(?: out | err) \s [FP] \s
               | (?: \S+ \s+ )? [^\s:\[\x22]+ (?: \[[\w.-]+\] )? : \s+ | \{ [^}]* \} \s+ | \[ [a-zA-Z_-][\w.\#-]* \] \s+
@@ -117,6 +119,7 @@ mod tests {
             "0|web  | ",
             "[pod/web-6d4b/nginx] ",
             "INFO:werkzeug:",
+            "700\t2024-05-20T00:00:18\t2024-05-20T00:00:18Z\t31181206313902080\tweb1\t198.51.100.9\tUser\tInfo\tnginx\t",
             "[2024-05-20 00:00:18 +0000] [812] [INFO] ",
             "2024-05-20T00:00:18+0000 [twisted.python.log#info] ",
             "",

@@ -55,6 +55,14 @@ pub(super) struct Tick {
     pub(super) is_major: bool,
 }
 
+impl Tick {
+    /// Returns the classes of its label.
+    pub(super) fn class(&self, class: &str) -> String {
+        let minor = if self.is_major { "" } else { " minor" };
+        format!("{class}{minor}")
+    }
+}
+
 /// Returns a few round times of the clock from `start` on for `span` nanoseconds, and the format of their labels.
 pub(super) fn times(start: i64, span: i64) -> (impl Iterator<Item = i64>, &'static str) {
     let has_room = |step: i64| span / step < if step < SECOND { MOST_LONG_TICKS } else { MOST_TICKS };

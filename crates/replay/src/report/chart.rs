@@ -6,7 +6,6 @@
 
 use maud::{Markup, PreEscaped, html};
 
-use super::axis::Tick;
 use super::plot::{self, Frame};
 use super::{Report, words};
 use crate::replay::{KeyOutcome, Outcome};
@@ -164,7 +163,7 @@ fn panel(report: &Report<'_>, outcome: &Outcome, frame: Frame, top: i64) -> Mark
                 }
             }
             @for tick in frame.heights() {
-                text class=(class("soft end", &tick)) x=(LEFT - 8) y=(y_of(tick.at) + 5) { (tick.label) }
+                text class=(tick.class("soft end")) x=(LEFT - 8) y=(y_of(tick.at) + 5) { (tick.label) }
             }
             svg x=(LEFT) y=(PLOT_TOP) width=(PLOT_WIDTH) height=(PLOT_HEIGHT) viewBox=(plot::view_box())
                 preserveAspectRatio="none" role="img" aria-label=(words::plot_label(report, outcome)) {
@@ -175,7 +174,7 @@ fn panel(report: &Report<'_>, outcome: &Outcome, frame: Frame, top: i64) -> Mark
             }
             @for tick in frame.times() {
                 @let (x, side) = label_at(tick.at);
-                text class=(class(side, &tick)) x=(x) y=(bottom + 20) { (tick.label) }
+                text class=(tick.class(side)) x=(x) y=(bottom + 20) { (tick.label) }
             }
         }
     }
@@ -217,11 +216,6 @@ fn bar(report: &Report<'_>, key: &KeyOutcome, most: u128, top: i64) -> Markup {
         rect class="admitted" x=(MARGIN) y=(top + 25) width=(length(key.asked).max(denied)) height="9" {}
         rect class="denied" x=(MARGIN) y=(top + 25) width=(denied) height="9" {}
     }
-}
-
-fn class(class: &str, tick: &Tick) -> String {
-    let minor = if tick.is_major { "" } else { " minor" };
-    format!("{class}{minor}")
 }
 
 /// Converts `x` in a plot's box to a place in its panel.

@@ -240,10 +240,10 @@ fn figure(report: &Report<'_>, outcome: &Outcome, frame: Frame) -> Markup {
                     (tips(timeline, frame))
                 }
                 @for tick in frame.heights() {
-                    span class=(class("y", &tick)) style={ "top:" (share(tick.at, plot::BOX_HEIGHT)) } { (tick.label) }
+                    span class=(tick.class("y")) style={ "top:" (share(tick.at, plot::BOX_HEIGHT)) } { (tick.label) }
                 }
                 @for tick in frame.times() {
-                    span class=(class(time_class(&tick), &tick)) style={ "left:" (share(tick.at, plot::WIDTH)) } { (tick.label) }
+                    span class=(tick.class(time_class(&tick))) style={ "left:" (share(tick.at, plot::WIDTH)) } { (tick.label) }
                 }
                 @if let Some((x, y)) = frame.mark(timeline) {
                     i class="mark" style={ "left:" (share(x, plot::WIDTH)) ";top:" (share(y, plot::BOX_HEIGHT)) } {}
@@ -310,11 +310,6 @@ fn footer(report: &Report<'_>) -> Markup {
             }
         }
     }
-}
-
-fn class(class: &str, tick: &Tick) -> String {
-    let minor = if tick.is_major { "" } else { " minor" };
-    format!("{class}{minor}")
 }
 
 /// Returns a part of a whole in CSS units.

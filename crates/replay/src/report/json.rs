@@ -287,14 +287,12 @@ impl LimitObject {
 
 fn limit(quota: Quota) -> LimitObject {
     LimitObject {
-        text: quota.to_string(),
-        kind: "meter",
         cells: Some(quota.cells().get()),
         period_ns: Some(quota.period().as_nanos()),
         burst: Some(quota.burst().get()),
         weight: Some(quota.weight().get()),
         refill_interval_ns: quota.refill_interval().map(|interval| interval.as_nanos()),
-        each: None,
+        ..LimitObject::of_text(&quota, "meter")
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Report;
 use crate::cli::reading::Spread;
 use crate::event::KeyId;
-use crate::limit::{AlgorithmName, LimitRule};
+use crate::limit::LimitRule;
 use crate::replay::{Outcome, SpreadOutcome};
 use crate::stamp::Resolution;
 use crate::suggest::{NoSuggestion, SuggestedLimit, Suggestion};
@@ -29,11 +29,7 @@ pub(super) fn algorithm_and_meters(report: &Report<'_>) -> String {
     if !report.outcomes.is_empty() && report.outcomes.iter().all(is_model) {
         return meters(report);
     }
-    let algorithm = match report.parameters.algorithm {
-        AlgorithmName::Gcra => "gcra",
-        AlgorithmName::LeakyBucket => "leaky bucket",
-        AlgorithmName::Exponential => "exponential",
-    };
+    let algorithm = report.parameters.algorithm.name().replace('-', " ");
     format!("{algorithm}, {}", meters(report))
 }
 

@@ -9,7 +9,7 @@ use super::years::Years;
 use super::{OwnZone, StampError, at_offset};
 
 /// The known forms, except RFC 3339 and its variants. No form has a zone: [`split_zone`] removes it first.
-const FORMS: [&str; 35] = [
+const FORMS: [&str; 37] = [
     // Common Log Format, with a fraction or without a zone as HAProxy and Tomcat write it.
     "%d/%b/%Y:%H:%M:%S%.f",
     // Proxmox.
@@ -28,6 +28,9 @@ const FORMS: [&str; 35] = [
     // A time of day without seconds.
     "%Y-%m-%d %H:%M",
     "%Y-%m-%dT%H:%M",
+    // Excel in Japan and China.
+    "%Y/%m/%d %H:%M",
+    "%Y-%m-%d, %H:%M:%S%.f",
     // MariaDB, whose hours have no zero before them.
     "%Y-%m-%d %k:%M:%S%.f",
     // runit's `svlogd`, as in GitLab's packages.
@@ -183,6 +186,11 @@ fn is_iso(stamp: &[u8]) -> bool {
 }
 
 fn iso(stamp: &[u8], zone: &mut OwnZone) -> Result<i128, StampError> {
+    // A colon precedes the milliseconds, as in the patterns of many Java programs.
+    if stamp.get(19) == Some(&b':') {
+        let stamp = [&stamp[..19], b".", &stamp[20..]].concat();
+        return iso(&stamp, zone);
+    }
     let leap = stamp[17..19] == *b"60";
     let is_strict = stamp.len() == 19 || matches!(stamp.last(), Some(b'Z' | b'z')) || !stamp[19..].contains(&b' ');
     if is_strict && !stamp[19..].contains(&b',') {

@@ -17,6 +17,8 @@ pub use resolution::{Grain, Resolution};
 pub use unix::UnixUnit;
 pub use years::FirstYear;
 
+use std::borrow::Cow;
+
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
@@ -92,7 +94,8 @@ impl TimeFormat {
     /// Reads `s`, `ms`, `us` and `ns` as units, and any other text as a format of `strptime`.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        UnixUnit::named(text).map_or_else(|| Self::Strptime(text.to_owned()), Self::Unix)
+        let form = || String::from_utf8_lossy(&with_plain_blanks(text.as_bytes())).into_owned();
+        UnixUnit::named(text).map_or_else(|| Self::Strptime(form()), Self::Unix)
     }
 }
 
@@ -226,7 +229,7 @@ impl Stamps {
         }
         let stamp = stamp.trim_ascii();
         let bare = stamp.strip_prefix(b"[").and_then(|bare| bare.strip_suffix(b"]"));
-        self.parse_other(bare.unwrap_or(stamp))
+        self.parse_other(&with_plain_blanks(bare.unwrap_or(stamp)))
     }
 
     fn parse_other(&mut self, stamp: &[u8]) -> Result<i64, StampError> {
@@ -283,6 +286,15 @@ impl Stamps {
             _ => Err(StampError::Unlikely),
         }
     }
+}
+
+/// Replaces the blanks that keep words on one line. Java, browsers and Windows write one before AM and PM.
+fn with_plain_blanks(stamp: &[u8]) -> Cow<'_, [u8]> {
+    if stamp.is_ascii() {
+        return stamp.into();
+    }
+    let text = String::from_utf8_lossy(stamp);
+    text.replace(['\u{a0}', '\u{202f}'], " ").into_bytes().into()
 }
 
 /// Returns a time if its year is 1970 to 2200.

@@ -103,6 +103,7 @@ fn stamps_of_records_are_read_to_the_nanosecond() {
         ("20/May/2024:00:00:18.000001 +0000", 1_716_163_218_000_001_000),
         ("20/May/2024:00:00:18.483", 1_716_163_218_483_000_000),
         ("2024-05-20 00:00:18,125", 1_716_163_218_125_000_000),
+        ("2024-05-20 00:00:18:125", 1_716_163_218_125_000_000),
         ("2024-05-20 02:00:18,125 +0200", 1_716_163_218_125_000_000),
         ("2024-05-20 00:00:18 UTC", 1_716_163_218 * SECOND),
         ("2024-05-20 02:00:18 +0200", 1_716_163_218 * SECOND),
@@ -122,6 +123,10 @@ fn stamps_of_records_are_read_to_the_nanosecond() {
         ),
         ("2024-05-20 12:00:18 AM", 1_716_163_218 * SECOND),
         ("2024-05-20 1:00:18.125 am", 1_716_166_818_125_000_000),
+        ("May 20, 2024, 12:00:18\u{202f}AM", 1_716_163_218 * SECOND),
+        ("2024-05-20\u{a0}00:00:18", 1_716_163_218 * SECOND),
+        ("2024-05-20, 00:00:18", 1_716_163_218 * SECOND),
+        ("2024/5/20 0:18", 1_716_164_280 * SECOND),
         ("Mon 20 May 2024 02:00:18 +0200", 1_716_163_218 * SECOND),
         ("Mon 20 May 2024 12:00:18 AM UTC", 1_716_163_218 * SECOND),
         ("Mon 20 May 00:00:18 UTC 2024", 1_716_163_218 * SECOND),
@@ -302,9 +307,13 @@ fn given_form_excludes_known_forms() {
             ..StampOptions::default()
         })
     };
-    let mut american = given("%m/%d/%Y %I:%M:%S %p");
-    assert_eq!(american.parse(b"05/20/2024 12:00:18 AM"), Ok(1_716_163_218 * SECOND));
-    assert_eq!(american.parse(b"1716163218"), Err(OtherForm));
+    for blank in [" ", "\u{202f}"] {
+        let mut american = given(&format!("%m/%d/%Y %I:%M:%S{blank}%p"));
+        for stamp in ["05/20/2024 12:00:18 AM", "05/20/2024 12:00:18\u{202f}AM"] {
+            assert_eq!(american.parse(stamp.as_bytes()), Ok(1_716_163_218 * SECOND), "{stamp}");
+        }
+        assert_eq!(american.parse(b"1716163218"), Err(OtherForm));
+    }
     let mut offset = given("%d.%m.%Y %H:%M:%S %z");
     assert_eq!(offset.parse(b"20.05.2024 02:00:18 +0200"), Ok(1_716_163_218 * SECOND));
     assert_eq!(given("ms").parse(b"1716163218123"), Ok(1_716_163_218_123_000_000));

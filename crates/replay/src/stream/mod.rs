@@ -35,7 +35,7 @@ use merge::Merge;
 use source::{Context, EventSource, OpenInput};
 use spool::Spool;
 pub use spread::Spreader;
-use survey::{Survey, sample, survey};
+use survey::{SAMPLE, Survey, survey};
 
 /// Maximum number of events in a block. A block and its verdicts fit in the second cache.
 pub const BLOCK: usize = 1 << 10;
@@ -124,15 +124,7 @@ impl Stream {
                 order,
                 ..Trace::default()
             },
-            context: Context {
-                options,
-                progress,
-                inputs: inputs.clone(),
-                first: None,
-                read: Vec::new(),
-                empty: Vec::new(),
-                advice: String::new(),
-            },
+            context: Context::new(options, progress, inputs.clone()),
             may_be_coarse: order == Order::AsIs,
         };
         let mut sizes = Vec::new();
@@ -158,6 +150,8 @@ impl Stream {
     /// Creates a stream of made-up events, which are in order.
     #[must_use]
     pub fn made(events: Vec<Event>, keys: Keys, by: By) -> Self {
+        let mut context = Context::new(Options::default(), Progress::hidden(), Vec::new());
+        context.first = Some((by, Unit::Requests, String::new()));
         Self {
             flow: Flow::Made(events.into_iter()),
             collected: Collected {
@@ -165,15 +159,7 @@ impl Stream {
                 ..Collected::default()
             },
             trace: Trace::default(),
-            context: Context {
-                options: Options::default(),
-                progress: Progress::hidden(),
-                inputs: Vec::new(),
-                first: Some((by, Unit::Requests, String::new())),
-                read: Vec::new(),
-                empty: Vec::new(),
-                advice: String::new(),
-            },
+            context,
             may_be_coarse: false,
         }
     }
@@ -228,17 +214,15 @@ impl Stream {
     /// Reads each file in advance, or with `assumes` its beginning; `None` for an input that is not in order, or cannot be read twice.
     fn surveys(&self, inputs: &[(Input, Option<u64>)], assumes: bool) -> Result<Vec<Option<Survey>>, Error> {
         let Context { options, progress, .. } = &self.context;
-        let whole = |(input, size): &(Input, Option<u64>)| match size {
-            Some(bytes) => survey(input, *bytes, options, progress),
+        let read = |most: u64, (input, size): &(Input, Option<u64>), progress: &Progress| match size {
+            Some(bytes) => survey(most, input, *bytes, options, progress),
             None => Ok(None),
         };
+        let whole = |input| read(u64::MAX, input, progress);
         if !assumes {
             return inputs.iter().map(whole).collect();
         }
-        let sampled = |(input, size): &(Input, Option<u64>)| match size {
-            Some(bytes) => sample(input, *bytes, options),
-            None => Ok(None),
-        };
+        let sampled = |input| read(SAMPLE, input, &Progress::hidden());
         let mut surveys = inputs.iter().map(sampled).collect::<Result<Vec<_>, _>>()?;
         // Of two files that begin at one stamp, the file that ends earlier goes first.
         let mut firsts = HashMap::new();
@@ -355,10 +339,10 @@ impl Stream {
         &self.collected.keys
     }
 
-    /// Returns the plans of the events so far.
+    /// Returns the plans of the events so far; `None` if plans are not read.
     #[must_use]
-    pub fn plans(&self) -> &Keys {
-        &self.collected.plans
+    pub fn plans(&self) -> Option<&Keys> {
+        self.context.options.plan.is_some().then_some(&self.collected.plans)
     }
 
     /// Returns the facts about all events.

@@ -59,6 +59,18 @@ pub(super) enum EventSource {
 }
 
 impl Context {
+    pub(super) fn new(options: Options, progress: Progress, inputs: Vec<Input>) -> Self {
+        Self {
+            options,
+            progress,
+            inputs,
+            first: None,
+            read: Vec::new(),
+            empty: Vec::new(),
+            advice: String::new(),
+        }
+    }
+
     pub(super) fn open(&self, input: &Input, limit: Option<u64>, collected: &Collected) -> Result<OpenInput, Error> {
         let number = self.inputs.iter().position(|other| other == input).unwrap_or_default();
         let reader = Reader::open(input, limit, &self.options, &self.progress)?;

@@ -7,7 +7,7 @@ use crate::progress::Progress;
 use crate::stamp::{Grain, Resolution};
 
 /// Number of events from which the order and the resolution of a file are assumed: a block.
-const SAMPLE: u64 = BLOCK as u64;
+pub(super) const SAMPLE: u64 = BLOCK as u64;
 
 /// The findings about a file in order.
 #[derive(Debug, Clone, Copy)]
@@ -23,22 +23,8 @@ pub(super) struct Survey {
     pub(super) unit: Resolution,
 }
 
-/// Reads only the times of a file of `bytes` bytes; `None` as soon as a time goes back.
+/// Reads only the times of a file of `bytes` bytes, until about `most` events are read; `None` as soon as a time goes back.
 pub(super) fn survey(
-    input: &Input,
-    bytes: u64,
-    options: &Options,
-    progress: &Progress,
-) -> Result<Option<Survey>, Error> {
-    survey_of(u64::MAX, input, bytes, options, progress)
-}
-
-/// Reads only the times of the first few events of a file.
-pub(super) fn sample(input: &Input, bytes: u64, options: &Options) -> Result<Option<Survey>, Error> {
-    survey_of(SAMPLE, input, bytes, options, &Progress::hidden())
-}
-
-fn survey_of(
     most: u64,
     input: &Input,
     bytes: u64,

@@ -106,6 +106,35 @@ fn requests_of_haproxy_are_found_among_messages() {
 }
 
 #[test]
+fn ports_of_aws_follow_ipv6_addresses_without_brackets() {
+    for (before, after) in [
+        (
+            "h2 2024-05-20T00:00:18.186641Z app/web/50 ",
+            r#" 10.0.0.1:80 0.0 0.0 0.0 200 200 0 57 "GET https://example.org:443/a HTTP/2.0" "curl""#,
+        ),
+        (
+            "2024-05-20T00:00:18.186641Z web ",
+            r#" 10.0.0.1:80 0.1 0.1 0.1 200 200 0 29 "GET http://example.org:80/a HTTP/1.1" "curl""#,
+        ),
+        (
+            "tls 2.0 2024-05-20T00:00:18 net/web/c6 g3d4 ",
+            " 10.0.0.1:443 5 2 98 246",
+        ),
+    ] {
+        for (client, key) in [
+            ("2001:db8:1:2:3:4:5:6:50000", "2001:db8:1:2::/64"),
+            // Its port could be a group of the address.
+            ("2001:db8::2:3:4:5:8080", "2001:db8::/64"),
+            ("203.0.113.7:443", "203.0.113.7"),
+        ] {
+            let (requests, bad) = read(&format!("{before}{client}{after}\n").repeat(2)).expect(before);
+            let keys: Vec<&str> = requests.iter().map(|(_, key)| key.as_str()).collect();
+            assert_eq!((keys, bad), (vec![key, key], 0), "{before}{client}");
+        }
+    }
+}
+
+#[test]
 fn virtual_host_may_be_an_address() {
     let line = |host: &str, client: &str| {
         format!("{host} {client} - - [20/May/2024:00:00:18 +0000] \"GET / HTTP/1.1\" 200 5 \"-\" \"curl\"\n")
@@ -193,6 +222,7 @@ fn json_fields_have_the_names_of_real_programs() {
         r#"{"timestamp":"2024-05-20T00:00:18Z","ip_source":"203.0.113.7"}"#,
         r#"2024-05-20_00:00:18.00000 {"msg":"a","remote_ip":"203.0.113.7"}"#,
         r#"{"ts":1716163218,"key":3,"client":"ios","remote":"origin","src":"203.0.113.7"}"#,
+        r#"{"_index":"logs","_source":{"@timestamp":"2024-05-20T00:00:18Z","client":{"ip":"203.0.113.7"},"event":{"created":"2024-05-20T00:01:00Z"}}}"#,
         r#"{"ts":1716163218,"ip":"-","client":{"ip":"a"},"client_ip":"203.0.113.7"}"#,
         r#"{"when":"2024-05-20T00:00:18Z","created":1577836800,"ip":"203.0.113.7"}"#,
         r#"2024-05-20T00:00:18Z INFO x {"user":{"unixtime":1577836800},"ip":"203.0.113.7"}"#,

@@ -1,7 +1,7 @@
 //! The rows of the migration notes for limiters that wait: Guava, resilience4j, uber-go, aiolimiter, p-throttle and tokio.
 
 use crate::support::ms;
-use ratelimit_meter::{GCRA, LeakyBucket, Quota, nonzero};
+use ratelimit_meter::{Adjustable, GCRA, LeakyBucket, Quota, nonzero};
 use ratelimit_meter_tokio::{AcquireError, RateLimiter, Waiting};
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep};
 
@@ -81,6 +81,28 @@ async fn resilience4j_refresh_period_is_a_tick() {
     assert!(matches!(denied, Err(AcquireError::NotYet(_))));
     assert_eq!(start.elapsed(), ms(1500));
     limiter.acquire_timeout(1, ms(500)).await.unwrap();
+    // drainPermissions
+    assert_eq!(limiter.try_acquire_up_to(u32::MAX), 49);
+    limiter.acquire_one().await.unwrap();
+    assert_eq!(start.elapsed(), ms(2500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn guava_rate_changes_for_the_next_waiter() {
+    let meter = Adjustable::<GCRA>::from_quota("5/s burst 1".parse().unwrap()).unwrap();
+    let limiter = Waiting::new(meter);
+    let start = Instant::now();
+    limiter.acquire_one().await.unwrap();
+    let change = async {
+        sleep(ms(100)).await;
+        let now = Instant::now().into_std();
+        limiter.change(|meter| meter.set_quota_at("10/s burst 1".parse().unwrap(), now))
+    };
+    let (waited, changed) = tokio::join!(limiter.acquire_one(), change);
+    waited.unwrap();
+    changed.unwrap();
+    // Half a cell was owed, which takes 50 ms at the new rate.
+    assert_eq!(start.elapsed(), ms(150));
 }
 
 #[tokio::test(start_paused = true)]

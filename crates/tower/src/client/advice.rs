@@ -159,12 +159,14 @@ fn left(headers: &HeaderMap, sent: SystemTime) -> Vec<Left> {
         return left;
     }
     let triple = |prefix: &str| {
-        let read = |name: &str| headers.get(format!("{prefix}{name}")).and_then(decimal);
-        let (remaining, reset) = (read("ratelimit-remaining")?.as_secs(), read("ratelimit-reset")?);
+        let read = |name: &str| headers.get(format!("{prefix}-{name}")).and_then(decimal);
+        let (remaining, reset) = (read("remaining")?.as_secs(), read("reset")?);
         let window = delay(reset, sent)?;
         Some(Left { remaining, window })
     };
-    triple("").or_else(|| triple("x-")).into_iter().collect()
+    // The last is the form of X, formerly Twitter, and of Okta.
+    let prefixes = ["ratelimit", "x-ratelimit", "x-rate-limit"];
+    prefixes.into_iter().find_map(triple).into_iter().collect()
 }
 
 /// The items of `RateLimit`: `"default";r=50;t=30` (drafts 08 to 11), or all of `limit=100, remaining=50, reset=30` (draft 07).
@@ -320,6 +322,16 @@ mod tests {
                 200,
                 &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "20")],
                 Some(20_000),
+            ),
+            (
+                429,
+                &[
+                    DATE,
+                    ("x-rate-limit-limit", "900"),
+                    ("x-rate-limit-remaining", "0"),
+                    ("x-rate-limit-reset", "1795845630"),
+                ],
+                Some(30_000),
             ),
             // An instant: by the server's own clock.
             (

@@ -26,6 +26,9 @@ use tower_service::Service;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
+/// Each request is one cell. If requests weigh differently, as exchanges count them, wait before the call instead: by `acquire` of a `Waiting`, or
+/// `acquire_key` of a `Keyed`, both of `ratelimit_meter_tokio`. For hosts with different quotas, make a layer for each.
+///
 /// A limit for all requests takes requests of any type, as tower's own `rate_limit` does. A limit for each origin takes those that implement
 /// [`FindOrigin`], such as `http::Request` and `reqwest::Request`.
 #[derive(Clone)]

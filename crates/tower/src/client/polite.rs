@@ -16,12 +16,12 @@ use tower_service::Service;
 
 /// Makes a client obey `Retry-After`, `retry-after-ms`, gRPC's pushback and `RetryInfo`, and the fields of rate limits, in all forms of the draft.
 ///
-/// It reads the older `X-RateLimit-Remaining` and `-Reset`, too. Seconds may have a fraction. A number of seconds above a year is an instant, in seconds
-/// since 1970, as GitHub sends it in `-Reset`, and some servers in `Retry-After`.
+/// It reads the older `X-RateLimit-Remaining` and `-Reset`, too, also as `X-Rate-Limit-`. Seconds may have a fraction. A number of seconds above a year is
+/// an instant, in seconds since 1970, as GitHub sends it in `-Reset`, and some servers in `Retry-After`.
 ///
 /// It keeps, for each origin, the time before which nothing is sent. After a denial that is the time the server asked for, and after a response that
 /// leaves nothing (`r=0`) its window. Fields that are malformed or cached are ignored. Jitter is only added. After a denial with a wait of 0, which
-/// limiters that round down send, it waits a second.
+/// limiters that round down send, it waits a second. If a server limits its routes separately, make a layer for each of them.
 ///
 /// Denied requests are those with 429, 503, gRPC's `RESOURCE_EXHAUSTED` or `UNAVAILABLE`, or a 403 that names a time. One is sent again if the server
 /// named a time, the method is safe, and the body can be sent again. If the wait would exceed the [patience](Self::patience), the call does not wait.

@@ -57,13 +57,23 @@ impl PeerIp {
         }
     }
 
+    /// Sets how many bits of an IPv4 address make a client, 32 by default. With fewer, the clients of a network share a meter.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidNet`] above 32.
+    pub fn v4_prefix(self, bits: u8) -> Result<Self, InvalidNet> {
+        let prefix = self.prefix.with_v4(bits)?;
+        Ok(Self { prefix, ..self })
+    }
+
     /// Sets how many bits of an IPv6 address make a client, 64 by default.
     ///
     /// # Errors
     ///
     /// [`InvalidNet`] above 128.
     pub fn v6_prefix(self, bits: u8) -> Result<Self, InvalidNet> {
-        let prefix = Prefix::of(bits)?;
+        let prefix = self.prefix.with_v6(bits)?;
         Ok(Self { prefix, ..self })
     }
 
@@ -234,6 +244,16 @@ impl ClientIp {
             *chain = Chain::Forwarded;
         }
         self
+    }
+
+    /// Sets how many bits of an IPv4 address make a client, 32 by default; see [`PeerIp::v4_prefix`].
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidNet`] above 32.
+    pub fn v4_prefix(self, bits: u8) -> Result<Self, InvalidNet> {
+        let peer = self.peer.v4_prefix(bits)?;
+        Ok(Self { peer, ..self })
     }
 
     /// Sets how many bits of an IPv6 address make a client, 64 by default.

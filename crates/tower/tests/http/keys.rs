@@ -59,6 +59,40 @@ fn r9_an_ipv6_client_is_a_network() {
 }
 
 #[test]
+fn r9_ipv4_network_may_be_one_client() {
+    let network = PeerIp::new().v4_prefix(24).unwrap();
+    let limit = PerKey::new(network, quota("2/h"), 1000).unwrap();
+    let layer = RateLimitLayer::new(limit);
+    let peers = [
+        "192.0.2.1",
+        "::ffff:192.0.2.255",
+        "192.0.2.7",
+        "192.0.3.1",
+        "2001:db8::1",
+    ];
+    assert_eq!(peers.map(|peer| status(&layer, from(peer))), [200, 200, 429, 200, 200]);
+    let left = |peer: &str| {
+        layer
+            .limits()
+            .remaining(|key| network.write(peer.parse().unwrap(), key))
+    };
+    assert_eq!(["192.0.2.9", "192.0.3.9"].map(left), [0, 1]);
+    let behind = ClientIp::trusting(["10.0.0.0/8"]).unwrap().v4_prefix(16).unwrap();
+    let behind = behind.peer(PeerIp::new().v4_prefix(32).unwrap());
+    let layer = RateLimitLayer::new(hourly(behind));
+    let forwarded = ["198.51.100.1", "198.51.7.1", "198.52.100.1"].map(|client| {
+        let mut request = from("10.0.0.1");
+        let client = client.parse().expect("a value");
+        request.headers_mut().insert("x-forwarded-for", client);
+        status(&layer, request)
+    });
+    assert_eq!(forwarded, [200, 429, 200]);
+    assert!(PeerIp::new().v4_prefix(0).is_ok());
+    let error = PeerIp::new().v4_prefix(33).unwrap_err();
+    assert!(error.to_string().contains("0.0.0.0/33"), "{error}");
+}
+
+#[test]
 fn r10_mapped_addresses_are_ipv4() {
     let layer = RateLimitLayer::new(hourly(PeerIp::new()));
     let statuses = ["::ffff:192.0.2.1", "::ffff:192.0.2.2", "192.0.2.1"].map(|peer| status(&layer, from(peer)));
