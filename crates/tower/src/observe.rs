@@ -10,7 +10,8 @@ use std::time::Duration;
 
 /// Receives each decision, by policy: for counters, logs, bans. All methods do nothing by default.
 ///
-/// The methods are called before the response, except for [`store_failed_later`](Self::store_failed_later). A key is only reported as a hash under random numbers of the process.
+/// The methods are called on the thread of the request, before its response. [`store_failed_later`](Self::store_failed_later) may be called by a task. A key
+/// is only reported as a hash under random numbers of the process.
 ///
 /// ```
 /// use ratelimit_meter_tower::{PolicyDecision, Observe, RateLimitLayer, Shared};

@@ -306,11 +306,15 @@ async fn failed_charge_makes_the_next_request_count() {
 
 /// Fails each write for which a generator with a fixed seed says so, and writes down the verbs with their results.
 #[derive(Clone)]
-struct Erratic(MemoryStore, Arc<Mutex<(u64, Vec<(&'static str, bool)>)>>);
+struct Erratic {
+    memory: MemoryStore,
+    state: Arc<Mutex<u64>>,
+    calls: Arc<Mutex<Vec<(&'static str, bool)>>>,
+}
 
 impl Erratic {
     fn next(&self, below: u64) -> u64 {
-        let (state, _) = &mut *self.1.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
         *state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
@@ -326,18 +330,22 @@ impl ratelimit_meter_store::AsyncStore for Erratic {
         asks: &[ratelimit_meter_store::Ask<'_>],
     ) -> Result<ratelimit_meter_store::Reply, ratelimit_meter_store::StoreError> {
         let succeeds = verb == ratelimit_meter_store::Verb::Peek || self.next(2) == 0;
-        self.1.lock().unwrap().1.push((verb.name(), succeeds));
+        self.calls.lock().unwrap().push((verb.name(), succeeds));
         if !succeeds {
             return Err(ratelimit_meter_store::StoreError::Refused("OOM".to_owned()));
         }
-        ratelimit_meter_store::AsyncStore::decide(&self.0, verb, at, asks).await
+        ratelimit_meter_store::AsyncStore::decide(&self.memory, verb, at, asks).await
     }
 }
 
 /// However the writes fail, a count lies between two lost charges, and nothing else is lost.
 #[tokio::test(start_paused = true)]
 async fn each_lost_charge_is_followed_by_a_count() {
-    let store = Erratic(still_store(), Arc::new(Mutex::new((13, Vec::new()))));
+    let store = Erratic {
+        memory: still_store(),
+        state: Arc::new(Mutex::new(13)),
+        calls: Arc::default(),
+    };
     let builder = SharedMeter::<MemoryStore>::builder("api", quota("1000/h"));
     let meter = builder.build(store.clone()).unwrap();
     let limit = by_user("1000/h", meter.clone())
@@ -349,7 +357,7 @@ async fn each_lost_charge_is_followed_by_a_count() {
         let status = if store.next(3) == 0 { 200 } else { 401 };
         failed_log_ins += u32::from(sent(&layer, status).await.0 == 401);
     }
-    let calls = core::mem::take(&mut store.1.lock().unwrap().1);
+    let calls = core::mem::take(&mut *store.calls.lock().unwrap());
     let mut in_doubt = false;
     for (verb, succeeded) in &calls {
         assert!(!in_doubt || *verb != "peek", "{calls:?}");
