@@ -229,7 +229,7 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
         self
     }
 
-    /// Cancels the debt of a key by the meters of all tiers, as after a log-in, or when support lifts a block; the closure as for
+    /// Cancels the debt of a key by the meters of all tiers, as after a log-in, or when support lifts a block. The closure writes the key as for
     /// [`subject`](Self::subject).
     ///
     /// ```

@@ -85,7 +85,7 @@ async fn subject_of_a_key_resets_its_client() {
 
 /// The meters of the tiers have two names, so each has a debt of its own.
 #[tokio::test]
-async fn reset_of_a_key_cancels_its_debt_in_all_tiers() {
+async fn reset_cancels_the_debt_in_all_tiers() {
     let store = MemoryStore::new();
     let meter = |name| SharedMeter::<MemoryStore>::builder(name, "2/h".parse().unwrap()).build(store.clone());
     let meters = ["free", "pro"].map(|name| meter(name).unwrap());

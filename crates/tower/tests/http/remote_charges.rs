@@ -304,7 +304,7 @@ async fn failed_charge_makes_the_next_request_count() {
     }
 }
 
-/// Fails each write for which a generator with a fixed seed says so, and writes down the verbs with their results.
+/// Fails about every second write, by a generator with a fixed seed, and writes down the verbs with their results.
 #[derive(Clone)]
 struct Erratic {
     memory: MemoryStore,
