@@ -112,3 +112,40 @@ impl fmt::Display for StoreError {
 }
 
 impl Error for StoreError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_is_of_one_kind() {
+        let text = String::new;
+        let of_the_call = [
+            StoreError::WrongState(text()),
+            StoreError::WrongTime,
+            StoreError::NotOneSlot,
+        ];
+        let indeterminate = [
+            StoreError::Disconnected(text()),
+            StoreError::TimedOut,
+            StoreError::Protocol(text()),
+        ];
+        let of_the_store = [
+            StoreError::Unreachable(text()),
+            StoreError::Overloaded,
+            StoreError::BreakerOpen,
+            StoreError::Refused(text()),
+        ];
+        let kinds = [
+            (&of_the_call[..], true, false),
+            (&indeterminate, false, true),
+            (&of_the_store, false, false),
+        ];
+        for (errors, of_the_call, indeterminate) in kinds {
+            for error in errors {
+                let kind = (error.is_of_the_call(), error.is_indeterminate());
+                assert_eq!(kind, (of_the_call, indeterminate), "{error}");
+            }
+        }
+    }
+}

@@ -207,6 +207,9 @@ impl<S: AsyncStore> SharedMeter<S> {
 
     /// Decides like [`check_n`](Self::check_n) and counts nothing in the store: for work whose result decides the [charge](Self::charge).
     ///
+    /// As for [`peek_n`](Self::peek_n), the cells of drawn blocks are used, so with a [lease](SharedMeterBuilder::lease) `check_n` may admit cells that
+    /// are denied here.
+    ///
     /// Unlike [`peek_n`](Self::peek_n), a remembered denial answers without a call. If the store gives no decision,
     /// [`OnFailure`](crate::OnFailure) answers as for a check; `Local` then counts the cells in its meter, because no charge follows there.
     ///

@@ -1,6 +1,8 @@
 //! Users, protocols, databases and keys that differ from the usual.
 
-use crate::support::{OnRuntime, PATIENT, bucket, connected, runtime, until_connected};
+#[cfg(feature = "tls")]
+use crate::support::until_connected;
+use crate::support::{OnRuntime, PATIENT, bucket, connected, runtime};
 use ratelimit_meter_redis::{RedisBlockingStore, RedisStore};
 use ratelimit_meter_store::{Ask, BlockingStore, SharedMeter, StoreError, Verb};
 #[cfg(feature = "tls")]

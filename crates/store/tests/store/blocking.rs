@@ -101,6 +101,26 @@ fn leases_total_no_more_than_the_burst() {
 }
 
 #[test]
+fn unused_cells_of_a_block_are_given_back() {
+    let meter = SharedMeterBuilder::new("api", "10000000/d".parse().unwrap())
+        .lease(LeaseSettings::kept_for(Duration::from_secs(86_400)))
+        .build_blocking(CountedStore::new(false))
+        .unwrap();
+    let mut used = 0;
+    // The times of the calls decide when a block is drawn.
+    while meter.stats().leased_cells == 0 {
+        assert!(meter.check("a").unwrap().is_admitted());
+        used += 1;
+    }
+    for blocks in [1, 0] {
+        assert_eq!(meter.give_back().unwrap(), blocks);
+        assert_eq!(meter.stats().leased_cells, 0);
+        let remaining = meter.peek("a").unwrap().status().unwrap().remaining();
+        assert_eq!(remaining, 10_000_000 - used);
+    }
+}
+
+#[test]
 fn failures_are_answered_and_open_the_breaker() {
     let store = CountedStore::new(true);
     let meter = SharedMeterBuilder::new("api", "10/s".parse().unwrap())

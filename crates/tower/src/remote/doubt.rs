@@ -8,8 +8,8 @@ const FLAGS: u16 = 1024;
 
 /// The keys whose last charge failed. Until the store counts cells of a key, its requests are decided by a call that writes.
 ///
-/// Keys of one flag are in doubt together, and leave it together. So besides the charges of requests in flight, at most one charge of a key is lost for
-/// each count of another key of its flag.
+/// Keys of one flag are in doubt together, and leave it together. So each count of another key of the flag lets at most one charge be lost, besides those
+/// of requests in flight.
 pub(super) struct Doubts(Box<[AtomicBool]>);
 
 impl Default for Doubts {

@@ -229,8 +229,32 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
         self
     }
 
-    /// Returns the subject by which the meter knows a key, as for a page that shows and resets the limits of clients: `peek` and `reset` of a
-    /// `SharedMeter` take it. The closure writes the key as its [`Key`] does; see [`Limiter::remaining`](crate::Limiter::remaining).
+    /// Cancels the debt of a key by the meters of all tiers, as after a log-in, or when support lifts a block. The closure writes the key as for
+    /// [`subject`](Self::subject).
+    ///
+    /// ```
+    /// use ratelimit_meter_tower::{Distributed, PeerIp, RemoteMeter, StoreFailed};
+    /// use std::net::IpAddr;
+    ///
+    /// async fn lift<M: RemoteMeter>(limit: &Distributed<PeerIp, M>, client: IpAddr) -> Result<(), StoreFailed> {
+    ///     limit.reset(|key| PeerIp::new().write(client, key)).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`StoreFailed`] if a store gave no answer. The debt may have been cancelled there, and is cancelled by the other meters.
+    pub async fn reset(&self, key: impl FnOnce(&mut KeyWriter<'_>)) -> Result<(), StoreFailed> {
+        let subject = self.subject(key);
+        let mut result = Ok(());
+        for tier in &self.tiers {
+            result = self.in_time(tier.meter.reset(&subject)).await.and(result);
+        }
+        result
+    }
+
+    /// Returns the subject by which the meter knows a key, as for a page that shows the limits of clients: `peek` of a `SharedMeter`
+    /// takes it. The closure writes the key as its [`Key`] does; see [`Limiter::remaining`](crate::Limiter::remaining).
     ///
     /// ```
     /// # struct Sidecar;

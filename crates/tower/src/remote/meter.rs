@@ -56,6 +56,15 @@ pub trait RemoteMeter: Send + Sync + 'static {
     fn refund(&self, _key: &str, _cells: u64) -> impl Future<Output = Result<(), StoreFailed>> + Send {
         ready(Err(StoreFailed))
     }
+
+    /// Cancels the debt of `key`; called for [`Distributed::reset`](crate::Distributed::reset).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreFailed`] if the store gave no answer, as in the default implementation, which cancels nothing.
+    fn reset(&self, _key: &str) -> impl Future<Output = Result<(), StoreFailed>> + Send {
+        ready(Err(StoreFailed))
+    }
 }
 
 /// One meter of several limits.
@@ -74,6 +83,10 @@ impl<M: RemoteMeter> RemoteMeter for Arc<M> {
 
     fn refund(&self, key: &str, cells: u64) -> impl Future<Output = Result<(), StoreFailed>> + Send {
         (**self).refund(key, cells)
+    }
+
+    fn reset(&self, key: &str) -> impl Future<Output = Result<(), StoreFailed>> + Send {
+        (**self).reset(key)
     }
 }
 
@@ -203,5 +216,9 @@ impl<S: AsyncStore> RemoteMeter for SharedMeter<S> {
 
     async fn refund(&self, key: &str, cells: u64) -> Result<(), StoreFailed> {
         Self::refund(self, key, cells).await.map_err(|_| StoreFailed)
+    }
+
+    async fn reset(&self, key: &str) -> Result<(), StoreFailed> {
+        Self::reset(self, key).await.map_err(|_| StoreFailed)
     }
 }

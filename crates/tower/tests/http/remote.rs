@@ -83,6 +83,31 @@ async fn subject_of_a_key_resets_its_client() {
     assert_eq!(ask(&layer, of("alice")).await.status(), 200);
 }
 
+/// The meters of the tiers have two names, so each has a debt of its own.
+#[tokio::test]
+async fn reset_cancels_the_debt_in_all_tiers() {
+    let store = MemoryStore::new();
+    let meter = |name| SharedMeter::<MemoryStore>::builder(name, "2/h".parse().unwrap()).build(store.clone());
+    let meters = ["free", "pro"].map(|name| meter(name).unwrap());
+    let limit = by_user(meters[0].clone());
+    let limit = limit.tier("pro", "2/h".parse().unwrap(), meters[1].clone()).unwrap();
+    let layer = RateLimitLayer::remote(limit);
+    let alice = layer.limits().subject(|key| key.value(b"alice".as_slice()));
+    for meter in &meters {
+        meter.charge(&alice, 2).await.unwrap();
+    }
+    layer
+        .limits()
+        .reset(|key| key.value(b"alice".as_slice()))
+        .await
+        .unwrap();
+    for meter in &meters {
+        assert_eq!(meter.peek(&alice).await.unwrap().status().unwrap().remaining(), 2);
+    }
+    let failing = by_user(Dying::default());
+    assert_eq!(failing.reset(|key| key.value(&1)).await, Err(StoreFailed));
+}
+
 /// Machines of 32 bits share the limits of machines of 64 bits.
 #[test]
 fn spelled_key_has_one_width_on_all_machines() {

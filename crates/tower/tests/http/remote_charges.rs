@@ -304,6 +304,76 @@ async fn failed_charge_makes_the_next_request_count() {
     }
 }
 
+/// Fails about every second write, by a generator with a fixed seed, and writes down the verbs with their results.
+#[derive(Clone)]
+struct Erratic {
+    memory: MemoryStore,
+    state: Arc<Mutex<u64>>,
+    calls: Arc<Mutex<Vec<(&'static str, bool)>>>,
+}
+
+impl Erratic {
+    fn next(&self, below: u64) -> u64 {
+        let mut state = self.state.lock().unwrap();
+        *state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (*state >> 33) % below
+    }
+}
+
+impl ratelimit_meter_store::AsyncStore for Erratic {
+    async fn decide(
+        &self,
+        verb: ratelimit_meter_store::Verb,
+        at: Option<Micros>,
+        asks: &[ratelimit_meter_store::Ask<'_>],
+    ) -> Result<ratelimit_meter_store::Reply, ratelimit_meter_store::StoreError> {
+        let succeeds = verb == ratelimit_meter_store::Verb::Peek || self.next(2) == 0;
+        self.calls.lock().unwrap().push((verb.name(), succeeds));
+        if !succeeds {
+            return Err(ratelimit_meter_store::StoreError::Refused("OOM".to_owned()));
+        }
+        ratelimit_meter_store::AsyncStore::decide(&self.memory, verb, at, asks).await
+    }
+}
+
+/// However the writes fail, a count lies between two lost charges, and nothing else is lost.
+#[tokio::test(start_paused = true)]
+async fn each_lost_charge_is_followed_by_a_count() {
+    let store = Erratic {
+        memory: still_store(),
+        state: Arc::new(Mutex::new(13)),
+        calls: Arc::default(),
+    };
+    let builder = SharedMeter::<MemoryStore>::builder("api", quota("1000/h"));
+    let meter = builder.build(store.clone()).unwrap();
+    let limit = by_user("1000/h", meter.clone())
+        .charge_if(fails)
+        .on_failure(OnStoreFailure::Closed);
+    let layer = RateLimitLayer::remote(limit);
+    let mut failed_log_ins = 0;
+    for _ in 0..500 {
+        let status = if store.next(3) == 0 { 200 } else { 401 };
+        failed_log_ins += u32::from(sent(&layer, status).await.0 == 401);
+    }
+    let calls = core::mem::take(&mut *store.calls.lock().unwrap());
+    let mut in_doubt = false;
+    for (verb, succeeded) in &calls {
+        assert!(!in_doubt || *verb != "peek", "{calls:?}");
+        match *verb {
+            "charge" => in_doubt = !succeeded,
+            "check" if *succeeded => in_doubt = false,
+            _ => {}
+        }
+    }
+    let failed = |of| u32::try_from(calls.iter().filter(|call| **call == (of, false)).count()).unwrap();
+    assert!(failed("charge") > 50 && failed("check") > 50 && failed("refund") > 5);
+    let alice = layer.limits().subject(|key| key.value(b"alice".as_slice()));
+    let owed = 1000 - meter.peek(&alice).await.unwrap().status().unwrap().remaining();
+    assert_eq!(owed, failed_log_ins - failed("charge") + failed("refund"));
+}
+
 /// Has only the method that every meter has.
 struct TakesOnly;
 
