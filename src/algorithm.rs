@@ -91,7 +91,8 @@ pub trait Decide: Copy + Debug + Send + Sync + 'static {
     /// Returns how many cells conform at once.
     fn room(&self, word: u64, drained: Volume) -> u32;
 
-    /// Counts `n` cells whether they conform or not. Returns the new word, and how many of the cells no word can record.
+    /// Counts `n` cells whether they conform or not. Returns the new word, and how many of the cells no word can record. If that is all of them, and
+    /// so if `n` is 0, the caller keeps its word.
     fn charge(&self, word: u64, drained: Volume, n: u64) -> (u64, u64);
 
     /// Gives back the part of `n` cells, counted when `at` had drained, that certainly has not drained: the part that is left if they drain before

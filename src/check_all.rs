@@ -383,6 +383,22 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "dual")]
+    fn lost_race_gives_back_to_a_pair() {
+        let pair = crate::Dual::<GCRA>::from_quota("10/h & 20/d".parse().unwrap()).unwrap();
+        let (last, now) = (gcra("1/h"), Instant::now());
+        pair.check_each_at(2, 3, now).unwrap();
+        let steal = || assert!(last.check_at(now).is_ok());
+        let denied = check_all_at(&[(&pair, 4), (&Raced(&last, &steal), 1)], now).unwrap_err();
+        assert_eq!(denied.meter(), 1);
+        let status = pair.status_at(now);
+        assert_eq!(
+            [status.first(), status.second()].map(|status| status.remaining()),
+            [8, 17]
+        );
+    }
+
+    #[test]
     fn lost_race_gives_back_to_many_meters() {
         let (meters, last, now) = ([(); 100].map(|()| gcra("10/h")), gcra("10/h"), Instant::now());
         let steal = || assert!(last.check_n_at(10, now).is_ok());

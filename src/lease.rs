@@ -193,9 +193,7 @@ impl<C: Clock> Lease<C> {
     pub fn give_back(&mut self) {
         let held = self.held.get();
         self.held.set(0);
-        if held > 0 {
-            self.meter.refund(held.into());
-        }
+        self.meter.refund(held.into());
     }
 
     /// Draws at least `missing` cells, and takes them together with all cells that the lease holds.

@@ -403,15 +403,12 @@ impl Decide for ExponentialAverage {
         )]
         let estimate = (estimate as u32).min(self.max_batch);
         let conform = |n: &u32| self.due(word, *n) <= drained;
-        let least = (0..=estimate).rev().find(|n| *n == 0 || conform(n)).unwrap_or(0);
+        let least = (1..=estimate).rev().find(conform).unwrap_or(0);
         let more = (least..self.max_batch).map(|n| n + 1).take_while(conform).last();
         more.unwrap_or(least)
     }
 
     fn charge(&self, word: u64, drained: Volume, n: u64) -> (u64, u64) {
-        if n == 0 {
-            return (word, 0);
-        }
         let raised = self.raised(word, drained, to_f64(n));
         if raised < self.last_word() {
             return (raised, 0);

@@ -216,7 +216,7 @@ fn decide(algorithm: &impl Decide, word: u64, drained: Volume, n: u32) -> Option
 /// Returns the word after cells were denied, by this limit or the other. `conforming` is the word if this limit alone admitted the cells.
 #[inline]
 fn after_denial(algorithm: &impl Decide, word: u64, drained: Volume, n: u32, conforming: Option<u64>) -> u64 {
-    if n == 0 || !algorithm.counts_denials() {
+    if !algorithm.counts_denials() {
         return word;
     }
     conforming

@@ -17,6 +17,7 @@ use crate::{
     time::SystemTime,
 };
 use core::cell::Cell;
+use core::convert::Infallible;
 
 /// The verbs of a pair. Each verb is one atomic step of both words, or one read of both.
 impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
@@ -385,11 +386,8 @@ impl<A: MeterKind, B: MeterKind, C: Clock> Dual<A, B, C> {
 
     fn charge_when(&self, n: Cells<u64>, when: When) -> Cells<u64> {
         let drained = self.pair.volumes(self.position(when));
-        let step = self.words.update(|words| match self.pair.charge(words, drained, n) {
-            (same, unrecorded) if same == words => Err(unrecorded),
-            charged => Ok(charged),
-        });
-        step.unwrap_or_else(|unrecorded| unrecorded)
+        let Ok(unrecorded): Result<_, Infallible> = self.words.update(|words| Ok(self.pair.charge(words, drained, n)));
+        unrecorded
     }
 
     fn refund_when(&self, n: Cells<u64>, when: When) {

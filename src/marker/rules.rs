@@ -110,8 +110,9 @@ impl PartBucket {
     }
 
     fn room(self, level: u64) -> u32 {
+        // At most `most`: the tolerance's one unit is never a byte.
         let bytes = self.tolerance.saturating_sub(level) / self.byte;
-        u32::try_from(bytes).map_or(self.most, |bytes| bytes.min(self.most))
+        u32::try_from(bytes).unwrap_or(self.most)
     }
 }
 

@@ -182,7 +182,7 @@ impl Tokens<'_> {
             .all(|byte| byte.is_ascii_digit() || b"._".contains(&byte));
         let after = self.at;
         let unit = self.next();
-        if is_number && !word.is_empty() && nanos_of(&self.text[unit.clone()]).is_some() {
+        if is_number && nanos_of(&self.text[unit.clone()]).is_some() {
             return word.start..unit.end;
         }
         self.at = after;

@@ -317,6 +317,20 @@ fn a_tier_that_is_named_decides() {
     assert_eq!(keys.quota(paying).unwrap().unwrap().to_string(), "5/h");
 }
 
+#[test]
+fn a_ticket_keeps_its_tier_where_it_exists() {
+    let like = GCRA::from_quota("2/h".parse().unwrap()).unwrap();
+    let (builder, paying) = KeyedBuilder::new(like.clone()).tier("5/h".parse().unwrap()).unwrap();
+    let (keys, at) = (builder.with_capacity::<u32>(10).unwrap(), std::time::Instant::now());
+    let single = KeyedBuilder::new(like).with_capacity::<u32>(10).unwrap();
+    let of_tier = |tier| keys.in_tier(tier).unwrap().ticket(&7);
+    for (table, burst) in [(&keys, 5), (&single, 2)] {
+        let key = table.redeem(of_tier(paying));
+        assert_eq!((0..9).filter(|_| key.check_at(at).is_ok()).count(), burst);
+    }
+    assert!(keys.redeem(of_tier(Tier::FIRST)).check_at(at).is_err());
+}
+
 /// A slow tier keeps cells that a fast one would have drained, so a fast tier must not be credited the same hour twice.
 #[test]
 fn going_back_in_time_and_tiers_admits_once() {

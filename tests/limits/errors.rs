@@ -38,6 +38,7 @@ fn denials_report_the_wait() {
     meter.check_at(long_ago).unwrap();
     let denied = meter.check_at(long_ago).unwrap_err();
     assert_eq!(denied.to_string(), "denied: next cell conforms now");
+    assert!(!denied.is_table_full());
     let batch = meter.check_n_at(1, long_ago).unwrap_err();
     assert_eq!(batch.to_string(), "denied: batch of 1 cell conforms now");
     assert!(batch.source().is_none(), "its text has the wait already");
@@ -47,6 +48,9 @@ fn denials_report_the_wait() {
         "denied: batch of 2 cells exceeds the burst and can never conform"
     );
     assert!(never.source().is_none());
+    let hour = Duration::from_secs(3600);
+    let wait = NonConformance::at(Instant::now() + hour).wait_time();
+    assert!(Duration::ZERO < wait && wait <= hour, "{wait:?}");
 }
 
 #[test]
@@ -173,6 +177,7 @@ fn edges_of_possible_quotas() {
     ));
     assert!(LeakyBucket::new(u32::MAX, Duration::from_secs(1)).is_ok());
     assert!(LeakyBucket::new(1, 200 * YEAR).is_ok());
+    assert!(Quota::per_second(nonzero!(1u32)).refill_every(200 * YEAR).is_ok());
     let too_long = LeakyBucket::new(1, 200 * YEAR + ns);
     assert!(matches!(too_long, Err(InconsistentCapacity::RestTooLong { .. })));
     assert!(matches!(
@@ -190,13 +195,22 @@ fn the_standards_parameters_are_checked() {
         let long = GCRA::try_with_parameters(t, tau, None).unwrap_err();
         assert!(matches!(long, InconsistentCapacity::RestTooLong { .. }), "{long:?}");
     }
+    let long = GCRA::try_with_parameters(ns, 300 * YEAR, None).unwrap_err();
+    let rest = 300 * YEAR + Duration::from_secs(1);
+    assert_eq!(
+        long,
+        InconsistentCapacity::RestTooLong { rest },
+        "rounded up to a second"
+    );
     let late = GCRA::try_with_parameters(ns, ns, now + 37 * YEAR).unwrap_err();
     assert_eq!(late, InconsistentCapacity::TatTooLate);
     assert_eq!(
         late.to_string(),
         "a theoretical arrival time over 36 years and a full burst ahead is off the time line"
     );
-    assert!(GCRA::try_with_parameters(200 * YEAR, Duration::ZERO, now + 236 * YEAR).is_ok());
+    for (t, tau) in [(200 * YEAR, Duration::ZERO), (100 * YEAR, 100 * YEAR)] {
+        assert!(GCRA::try_with_parameters(t, tau, now + 236 * YEAR).is_ok());
+    }
 }
 
 #[test]

@@ -187,6 +187,11 @@ fn errors_point_at_the_bad_part() {
         ("+1/s", "+1", "expected a number, like `100` (bytes 0 to 2)"),
         ("-1/s", "-1", "expected a number, like `100` (bytes 0 to 2)"),
         ("1.5.2/s", "1.5.2", "expected a number, like `100` (bytes 0 to 5)"),
+        ("_1/s", "_1", "expected a number, like `100` (bytes 0 to 2)"),
+        ("1_/s", "1_", "expected a number, like `100` (bytes 0 to 2)"),
+        (".5/s", ".5", "expected a number, like `100` (bytes 0 to 2)"),
+        ("5./s", "5.", "expected a number, like `100` (bytes 0 to 2)"),
+        ("1..5k/s", "1..5k", "expected a number, like `100` (bytes 0 to 5)"),
         (
             "0/s",
             "0",
@@ -257,6 +262,11 @@ fn errors_point_at_the_bad_part() {
             "brust",
             "expected `burst`, `weight` or `every` and a value, like `100/min burst 20` (bytes 4 to 9)",
         ),
+        (
+            "5/min s",
+            "s",
+            "expected `burst`, `weight` or `every` and a value, like `100/min burst 20` (bytes 6 to 7)",
+        ),
         ("5/s burst", "", "expected a number, like `100` (at byte 9)"),
         (
             "5/s burst many",
@@ -292,6 +302,21 @@ fn errors_point_at_the_bad_part() {
             "5/s every 2fortnights",
             "fortnights",
             "expected a unit of time, ns, us, ms, s, min, h, d or w, like `100/min` (bytes 11 to 21)",
+        ),
+        (
+            "5/s every 2 fortnights",
+            "",
+            "expected a unit of time, ns, us, ms, s, min, h, d or w, like `100/min` (at byte 11)",
+        ),
+        (
+            "5/1.0000000005s",
+            "1.0000000005s",
+            "expected a whole number of nanoseconds, like `1500ms` (bytes 2 to 15)",
+        ),
+        (
+            "5/9999999999999999999999999999999999999999s",
+            "9999999999999999999999999999999999999999s",
+            "expected a period of at most 200 years, like `100/365d` (bytes 2 to 43)",
         ),
         (
             "5/s every 0s",

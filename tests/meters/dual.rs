@@ -73,6 +73,13 @@ fn a_denial_reports_the_later_instant_exactly() {
     let denied = pair.check_at(now).expect_err("spent");
     assert_eq!(denied.refused_by(), RefusedBy::Both);
     assert_eq!(denied.wait_time_from(now), 60_000 * MS);
+    assert!(!denied.wait_time().is_zero());
+    let taken = pair.take_each_at(1, 1, now);
+    assert_eq!(
+        [taken.wait(), pair.take_each_at(2, 2, now).wait()],
+        [Some(60_000 * MS), None]
+    );
+    assert_eq!(taken.status().until_rest(), 60_000 * MS);
     let denied = pair.check_at(now + 1000 * MS).expect_err("spent");
     assert_eq!(denied.refused_by(), RefusedBy::First);
     assert!(

@@ -276,7 +276,14 @@ fn leases_that_leave_no_cell_are_an_error() {
         burst: 100,
     };
     assert_eq!(make(heavy, 1, 3), Err(error), "ten units are left, of thirty a cell");
-    assert!(make(heavy.cell_weight(nonzero!(101u32)), 1, 1).is_err());
+    assert_eq!(
+        make(heavy.cell_weight(nonzero!(101u32)), 1, 1),
+        Err(InconsistentCapacity::WeightAboveBurst {
+            weight: 101,
+            burst: 100
+        }),
+        "as without leases"
+    );
 }
 
 #[test]

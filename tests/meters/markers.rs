@@ -176,6 +176,10 @@ fn parameters_are_checked() {
         large.to_string(),
         "bursts of 2048 and 4294965248 add up to more than 4294967295"
     );
+    let heavy = |text: &str| quota(&format!("{text} weight 2"));
+    assert!(TwoRate::new(heavy("10/s"), heavy("10/s")).is_ok() && TwoRate::new(quota("5/s"), heavy("10/s")).is_ok());
+    let below = TwoRate::new(quota("10/s"), heavy("19/s")).unwrap_err();
+    assert_eq!(below, InconsistentCapacity::PeakBelowCommitted, "9.5 bytes a second");
     let weight = rate.cell_weight(nonzero!(2049u32));
     assert!(SingleRate::new(weight, 4096).is_err() && TwoRate::new(rate, weight).is_err());
     assert!(ExcessRate::new(weight, rate).is_err());
@@ -397,6 +401,34 @@ fn times_in_any_order_give_no_credit() {
         }
     }
     assert!((2000..=3000).contains(&taken), "{taken} bytes in a second");
+}
+
+#[test]
+fn earlier_times_find_no_bytes() {
+    let marker = SingleRate::new(quota("1000/s"), 1000).expect("a marker");
+    let (now, earlier) = (Instant::now(), Instant::now() - Duration::from_secs(60));
+    assert_eq!([marker.mark_at(1000, now), marker.mark_at(1000, now)], [Green, Yellow]);
+    assert_eq!(marker.available_at(earlier), [0, 0]);
+    assert_eq!([0, 1].map(|bytes| marker.mark_at(bytes, earlier)), [Green, Red]);
+    let marker = ExcessRate::new(quota("1000/s"), quota("10/s")).expect("a marker");
+    assert_eq!([marker.mark_at(1000, now), marker.mark_at(10, now)], [Green, Yellow]);
+    let half = now + Duration::from_millis(500);
+    assert_eq!(marker.available_at(half), [500, 5]);
+}
+
+/// The volume that drains by a time is rounded down.
+#[test]
+fn a_byte_conforms_at_its_instant() {
+    let clock = ManualClock::new();
+    let marker = SingleRate::new(quota("1/s"), 1)
+        .expect("a marker")
+        .with_clock(clock.clone());
+    // Times before the beginning of its time line count as the beginning.
+    let beginning = clock.now() - Duration::from_secs(86_400);
+    let second = Duration::from_secs(1);
+    assert_eq!([beginning; 3].map(|at| marker.mark_at(1, at)), [Green, Yellow, Red]);
+    assert_eq!(marker.mark_at(1, beginning + second - NS), Red);
+    assert_eq!(marker.mark_at(1, beginning + second), Green);
 }
 
 #[test]

@@ -60,6 +60,7 @@ fn debug_output_has_limit_level_and_idleness() {
     let average = Exponential::new(10, Duration::from_secs(3600))
         .expect("a meter")
         .with_clock(clock.clone());
+    assert_line(&average, "limit: 10, strict: false, idle_from: None");
     assert_line(&average, "idle: true");
     average.check().expect("a cell");
     assert_line(&average, "idle: false");
@@ -96,11 +97,13 @@ fn debug_output_has_limit_level_and_idleness() {
     let second: Marker<_, _> = ExcessRate::new(hourly, quota("20/h"))
         .expect("a marker")
         .with_clock(clock);
-    assert_eq!([second.mark(10), second.mark(5)], [Colour::Green, Colour::Yellow]);
+    assert_eq!(second.remark(5, Colour::Yellow), Colour::Yellow);
     assert_line(
         &second,
-        "committed: 10/h, excess: 20/h, available: [0, 15], idle: false",
+        "committed: 10/h, excess: 20/h, available: [10, 15], idle: false",
     );
+    assert_eq!(second.mark(10), Colour::Green);
+    assert_line(&second, "available: [0, 15], idle: false");
     let budget = Budget::new(10);
     budget.check().expect("a cell");
     assert_line(&budget, "cells: 10, left: ");

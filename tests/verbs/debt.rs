@@ -178,10 +178,26 @@ fn drained_cells_are_not_refunded_again() {
         assert_eq!(meter.status_at(later).remaining(), 10);
         meter.refund_at(4, later + Duration::from_secs(5));
         assert_eq!(singles(meter, later), 10, "a refund at rest is no credit");
+        meter.reset();
+        assert_eq!(meter.check_n_at(10, now), Ok(()));
+        meter.refund_at(10, now + Duration::from_secs(5));
+        assert!(meter.check_at(now).is_err(), "nor is it at an earlier time");
     }
     let quota: Quota = "10/s".parse().expect("a quota");
     check(&GCRA::from_quota(quota).expect("a limit"));
     check(&LeakyBucket::from_quota(quota).expect("a limit"));
+}
+
+#[test]
+fn a_refund_of_no_cells_changes_nothing() {
+    let (meter, now) = (
+        Exponential::new(10, Duration::from_secs(1)).expect("a limit"),
+        Instant::now(),
+    );
+    assert_eq!(meter.check_n_at(5, now), Ok(()));
+    let rate = meter.rate_at(now);
+    meter.refund_at(0, now + Duration::from_secs(3600));
+    assert_eq!(meter.rate_at(now).to_bits(), rate.to_bits());
 }
 
 #[test]

@@ -67,6 +67,8 @@ fn a_reservation_beyond_the_wait_leaves_no_trace() {
             let reservation = meter.reserve_at(n, wait, now).expect("within the longest wait");
             assert_eq!(reservation.time_to_act(), denied.earliest_possible());
         }
+        let reservation = meter.reserve_at(1, HOUR, now + HOUR).expect("an idle meter");
+        assert!(!reservation.delay().is_zero());
         assert!(
             meter.reserve_at(10, Duration::MAX, now).is_ok(),
             "any wait may be too long for a `Duration`"
@@ -209,6 +211,18 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn cancel_after_a_refund_is_no_credit() {
+    fn check<A: Algorithm>(meter: &Meter<A>) {
+        let now = Instant::now();
+        let reservation = meter.reserve_at(5, Duration::ZERO, now).expect("an idle meter");
+        meter.refund_at(5, now);
+        reservation.cancel_at(now);
+        assert!(meter.check_at(now - Duration::from_secs(1)).is_err());
+    }
+    on_both!("10/s", |meter| check(&meter));
 }
 
 #[test]
