@@ -92,7 +92,7 @@ impl Scratch {
 
     /// Takes over the dependencies that the workspace has built, of tests and of models, unless this copy has built some.
     pub(crate) fn begin_with_workspace(&self, workspace: &Path) -> io::Result<()> {
-        for (from, to) in [("debug", "plain/debug"), ("loom/release", "loom/release")] {
+        for (from, to) in [("debug", "plain/debug"), ("loom/model", "loom/model")] {
             let (from, to) = (workspace.join("target").join(from), self.root.join("target").join(to));
             for part in [".fingerprint", "build", "deps"] {
                 if from.join(part).exists() && !to.join(part).exists() {
@@ -147,8 +147,7 @@ impl Scratch {
             None => cargo.args(["--workspace", "--all-features"]),
         };
         if target.cfg.as_deref() == Some("loom") {
-            // Models of all interleavings take long without optimization.
-            cargo.args(["--features", "__loom", "--release"]);
+            cargo.args(["--features", "__loom", "--profile", "model"]);
         }
         match target.binary.as_str() {
             "lib" => cargo.arg("--lib"),
