@@ -1,8 +1,8 @@
 //! Every interleaving of two and three threads on one meter.
 //!
-//! Run with `RUSTFLAGS="--cfg ratelimit_meter_loom" cargo test --release --features __loom --test loom`. Loom does not fail a weak exchange
-//! spuriously (the suite under `--cfg ratelimit_meter_spurious` does) and models relaxed accesses incompletely. Since all state is one word, only the
-//! retry loop remains. A load and a store in place of the exchange fails every test here.
+//! Run with `RUSTFLAGS="--cfg ratelimit_meter_loom" cargo test --profile model --features __loom --test loom`. Loom does not fail a weak
+//! exchange spuriously (the suite under `--cfg ratelimit_meter_spurious` does) and models relaxed accesses incompletely. Since all state is one word,
+//! only the retry loop remains. A load and a store in place of the exchange fails every test here.
 #![cfg(ratelimit_meter_loom)]
 
 mod adjustable;

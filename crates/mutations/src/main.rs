@@ -211,8 +211,9 @@ fn work(copy: &Scratch, queue: &MutationQueue, timeout: Duration, report: &RunRe
         match job {
             Job::Unmutated { target: next, tests } => {
                 report.bar.set_message(next.to_string());
+                let build = copy.build(&next);
                 for test in tests {
-                    let outcome = copy.run(&next, &test, timeout)?;
+                    let outcome = copy.run(&build, &test, timeout)?;
                     if matches!(outcome, TestOutcome::Passes) {
                         continue;
                     }

@@ -60,10 +60,14 @@ struct Message {
 }
 
 /// A test binary, and the folder of its package, in which its tests run.
-struct Binary {
+#[derive(Debug)]
+pub(crate) struct Binary {
     executable: PathBuf,
     package: PathBuf,
 }
+
+/// A test binary, or the errors of the compiler.
+pub(crate) type Build = Result<Binary, String>;
 
 impl Scratch {
     /// Makes the copy equal to the workspace. Files that are equal keep their times, so that Cargo does not build them again.
@@ -88,7 +92,7 @@ impl Scratch {
 
     /// Takes over the dependencies that the workspace has built, of tests and of models, unless this copy has built some.
     pub(crate) fn begin_with_workspace(&self, workspace: &Path) -> io::Result<()> {
-        for (from, to) in [("debug", "plain/debug"), ("loom/release", "loom/release")] {
+        for (from, to) in [("debug", "plain/debug"), ("loom/model", "loom/model")] {
             let (from, to) = (workspace.join("target").join(from), self.root.join("target").join(to));
             for part in [".fingerprint", "build", "deps"] {
                 if from.join(part).exists() && !to.join(part).exists() {
@@ -103,14 +107,6 @@ impl Scratch {
         self.root.join("workspace").join(file)
     }
 
-    /// Runs a test without a mutation.
-    pub(crate) fn run(&self, target: &TestTarget, test: &str, timeout: Duration) -> io::Result<TestOutcome> {
-        match self.build(target) {
-            Ok(binary) => self.test(&binary, test, timeout),
-            Err(errors) => Ok(TestOutcome::DoesNotBuild(errors)),
-        }
-    }
-
     /// Runs the test of a mutation with the mutation in its place, and takes the mutation back. Returns the last outcome and the number of runs.
     pub(crate) fn run_mutated(&self, mutation: &Mutation, timeout: Duration) -> io::Result<(TestOutcome, u32)> {
         let path = self.path(&mutation.file);
@@ -122,9 +118,10 @@ impl Scratch {
     }
 
     fn run_until_caught(&self, mutation: &Mutation, timeout: Duration) -> io::Result<(TestOutcome, u32)> {
+        let build = self.build(&mutation.target);
         let mut runs = 1;
         loop {
-            let outcome = self.run(&mutation.target, &mutation.test, timeout)?;
+            let outcome = self.run(&build, &mutation.test, timeout)?;
             if runs == MOST_RUNS || !matches!(outcome, TestOutcome::Passes) {
                 return Ok((outcome, runs));
             }
@@ -132,8 +129,16 @@ impl Scratch {
         }
     }
 
-    /// Builds the test binary, or returns the compiler's errors.
-    fn build(&self, target: &TestTarget) -> Result<Binary, String> {
+    /// Runs one test of a build.
+    pub(crate) fn run(&self, build: &Build, test: &str, timeout: Duration) -> io::Result<TestOutcome> {
+        match build {
+            Ok(binary) => self.test(binary, test, timeout),
+            Err(errors) => Ok(TestOutcome::DoesNotBuild(errors.clone())),
+        }
+    }
+
+    /// Builds a test binary of the copy as it is.
+    pub(crate) fn build(&self, target: &TestTarget) -> Build {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(self.root.join("workspace"));
         cargo.args(["test", "--no-run", "--message-format=json-render-diagnostics"]);
@@ -142,8 +147,7 @@ impl Scratch {
             None => cargo.args(["--workspace", "--all-features"]),
         };
         if target.cfg.as_deref() == Some("loom") {
-            // Models of all interleavings take long without optimization.
-            cargo.args(["--features", "__loom", "--release"]);
+            cargo.args(["--features", "__loom", "--profile", "model"]);
         }
         match target.binary.as_str() {
             "lib" => cargo.arg("--lib"),

@@ -1,6 +1,6 @@
 //! Loom models: every interleaving of callers that join, look, leave and ring at one queue.
 //!
-//! Run with `RUSTFLAGS="--cfg ratelimit_meter_loom" cargo test --release -p ratelimit_meter_tokio --features __loom --lib`.
+//! Run with `RUSTFLAGS="--cfg ratelimit_meter_loom" cargo test --profile model -p ratelimit_meter_tokio --features __loom --lib`.
 //!
 //! Places are pure and under one lock. A wake-up or a timer could be lost between one section under the lock and the next. So each model ends with
 //! the driver alone: each caller that still waits must be served and woken by the timers that are set. Cells could also be taken twice, or before a
