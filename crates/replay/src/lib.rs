@@ -331,7 +331,7 @@ fn decide_all(
     finish(stream, &bounds, cli, limits)
 }
 
-/// Ends a stream and its replays, and adds a notice of the rows in a file of limits whose key or plan came in no request.
+/// Ends a stream and its replays. Adds a notice of the rows in a file of limits whose key or plan came in no request.
 fn finish(stream: Stream, bounds: &Bounds, cli: &Cli, limits: &[LimitSpec]) -> Result<(Trace, Vec<Outcome>), Error> {
     let (names, called) = stream.plans().map_or((stream.keys(), "key"), |plans| (plans, "plan"));
     let notices = limits

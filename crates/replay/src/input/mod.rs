@@ -69,7 +69,7 @@ const YEAR_NOTICE: &str = "stamps without a year have the year of their file's d
 /// The notice that an hour came twice.
 const HOUR_NOTICE: &str = "stamps without a zone lie in an hour that came twice: after a quiet time, the second hour may be taken for the first";
 
-/// Returns the notices of what stamps and keys were assumed to mean. If `is_utc`, the input itself says that its times are UTC.
+/// Returns notices about the assumed meaning of stamps and keys. If `is_utc`, the input declares its times as UTC.
 fn assumptions(stamps: &Stamps, is_utc: bool, keying: &Keying) -> impl Iterator<Item = String> {
     let notices = [
         (stamps.has_assumed_utc() && !is_utc, ZONE_NOTICE),
