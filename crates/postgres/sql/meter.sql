@@ -17,9 +17,10 @@
 --
 -- On the usual path, a function assigns the result of a call, `c := meter.check(..)`: a SELECT from the call would start the executor once more.
 --
--- With any search path, every operator and function is that of pg_catalog. PostgreSQL takes one of the exact types from any schema before one of
--- its own that needs a conversion. So conversions are explicit, and functions of polymorphic types are qualified. Numbers beside `numeric` or
--- `double precision` are quoted: a quoted number takes the type of the other operand. SET search_path would do the same, at 10 % of a call.
+-- Every operator and function is that of pg_catalog, unless a search path names pg_catalog after another schema. PostgreSQL takes one of the exact
+-- types from any schema before one of its own that needs a conversion. So conversions are explicit, and functions of polymorphic types are
+-- qualified. Numbers beside `numeric` or `double precision` are quoted: a quoted number takes the type of the other operand. SET search_path would
+-- do the same, at 10 % of a call.
 --
 -- Contents: tables, clock, quota text, check, decide (all verbs, several limits), change, check_all, allow, averages, sweep.
 

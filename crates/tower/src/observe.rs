@@ -99,7 +99,7 @@ pub trait Observe: Send + Sync {
     /// The store of the policy gave no decision.
     fn store_failed(&self, _policy: &str, _head: &Head<'_>) {}
 
-    /// The store of the policy failed after a request was admitted: cells of a charge may not be counted, or cells may not be given back.
+    /// The store of the policy failed after a request was admitted: cells may not be counted, or may not be given back.
     fn store_failed_later(&self, _policy: &str) {}
 }
 

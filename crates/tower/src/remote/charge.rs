@@ -123,8 +123,6 @@ impl LateItem {
         };
         match answer.denied {
             None => Ok(answer.is_counted),
-            // A shared meter answers so if its store failed.
-            Some(Denied::Full(_)) => Err(RemoteChargeError::Failed(StoreFailed)),
             Some(denied) => Err(RemoteChargeError::Denied(denied.into())),
         }
     }
@@ -238,7 +236,7 @@ impl RemoteCharge {
     /// # Errors
     ///
     /// [`RemoteChargeError`], if the cells do not conform now, or if a store gave no decision. A denial is the longest of those that the stores report by
-    /// [`peek`](RemoteMeter::peek).
+    /// [`peek`](RemoteMeter::peek). So a denied check also calls the stores of all later limits.
     pub async fn check(&self, cells: u32) -> Result<(), RemoteChargeError> {
         let mut counted = SmallVec::<[&LateItem; 4]>::new();
         for (index, item) in self.items.iter().enumerate() {

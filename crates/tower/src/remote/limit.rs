@@ -133,7 +133,8 @@ impl<K: Key, M: RemoteMeter> Distributed<K, M> {
         /// If the store fails at the charge, the response is passed on as it is, and its cost may not be counted. From then on, requests of that key are
         /// decided as by [`refund_if`](Self::refund_if), until the store has counted one. The store takes the cost before the response, and it is given back
         /// after a response that is not charged. While a store can read but not write, as a Redis without memory, each such decision fails, and
-        /// [`on_failure`](Self::on_failure) applies. So in each process, only requests that were under way at the first failed charge are lost.
+        /// [`on_failure`](Self::on_failure) applies. If that is not [`OnStoreFailure::Open`], only requests that were under way at the first failed charge are
+        /// lost, in each process.
         ///
         /// A request whose future is dropped before its response is charged by a task of the tokio runtime, with the features `store` or `queue`. Without
         /// them, or outside of a runtime, it is not charged.

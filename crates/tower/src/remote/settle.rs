@@ -5,6 +5,7 @@ use super::meter::{Answer, RemoteMeter, StoreFailed};
 use crate::head::ResponseHead;
 use crate::key::Key;
 use crate::limit::After;
+use crate::meters::Denied;
 use crate::observe::Observe;
 use core::future::Future;
 use http::Response;
@@ -32,7 +33,12 @@ impl<K, M, H> Settler<K, M, H> {
 impl<K: Key, M: RemoteMeter, H: Observe> Settler<K, M, H> {
     /// Takes cells if they conform, and reports a failure.
     pub(super) async fn take(&self, ask: &StoreAsk, cells: u32) -> Result<Answer, StoreFailed> {
-        self.reported(self.limit.take(ask, cells).await)
+        let answer = self.limit.take(ask, cells).await;
+        self.reported(answer.and_then(|answer| match answer.denied {
+            // A shared meter answers so if its store failed.
+            Some(Denied::Full(_)) => Err(StoreFailed),
+            _ => Ok(answer),
+        }))
     }
 
     /// Counts cells, and reports a failure.

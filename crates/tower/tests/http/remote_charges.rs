@@ -690,6 +690,29 @@ async fn trial_failure_is_no_error_of_charges() {
     assert_eq!(failures.0.load(Ordering::Relaxed), 1);
 }
 
+/// Answers reads, and is unavailable for writes.
+struct Unavailable;
+
+impl RemoteMeter for Unavailable {
+    async fn take(&self, _: &str, _: u32) -> Result<Answer, StoreFailed> {
+        Ok(Answer::unavailable(Duration::ZERO))
+    }
+
+    async fn peek(&self, _: &str, _: u32) -> Result<Answer, StoreFailed> {
+        Ok(Answer::admitted())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn message_of_an_unavailable_store_is_reported() {
+    let failures = LaterFailures::default();
+    let limit = by_user("9/h", Unavailable).cost(|_| 0).late();
+    let layer = RateLimitLayer::remote(limit).observe(failures.clone());
+    let charge = charge_in(|handler| layer.layer(handler), log_in(200)).await;
+    assert_eq!(charge.check(1).await, Err(RemoteChargeError::Failed(StoreFailed)));
+    assert_eq!(failures.0.load(Ordering::Relaxed), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn messages_that_no_store_counted_stay_uncounted() {
     let fails_next = Arc::new(AtomicBool::new(false));
