@@ -283,7 +283,7 @@ mod tests {
     use crate::clock::{Clock, ManualClock};
     use crate::time::Instant;
     use crate::units::{Anchored, Nanos, TimeLine, UnitScale, Volume};
-    use crate::{GCRA, LeakyBucket, NegativeMultiDecision, Quota, nonzero};
+    use crate::{Adjustable, GCRA, LeakyBucket, Meter, NegativeMultiDecision, Quota, nonzero};
     use core::time::Duration;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -379,6 +379,32 @@ mod tests {
     #[test]
     fn denial_within_anchor_lag_is_decided_exactly() {
         decides_near_denials_exactly::<true>();
+    }
+
+    /// By a handle of the present quota, and by one from before it was set.
+    #[test]
+    fn adjustable_denial_within_anchor_lag_is_decided_exactly() {
+        type Verb = fn(&Adjustable<GCRA<Behind<true>>>, u32) -> Result<(), NegativeMultiDecision>;
+        let verbs: [Verb; 2] = [Meter::check_n, |meter, n| meter.take(n).decision()];
+        for by in [0, 1, 4_999, 5_000].map(Duration::from_nanos) {
+            let time = ManualClock::new();
+            let meter = GCRA::for_capacity(20).unwrap().build();
+            let old = meter.with_clock(Behind::new(&time, by)).into_adjustable();
+            old.set_quota(Quota::per_second(nonzero!(10u32))).unwrap();
+            let current = old.clone();
+            for (meter, verb) in [(&current, 0), (&current, 1), (&old, 0), (&old, 1)] {
+                let verb = verbs[verb];
+                meter.reset();
+                assert_eq!(verb(meter, 10), Ok(()));
+                let Err(NegativeMultiDecision::BatchNonConforming(1, denied)) = verb(meter, 1) else {
+                    panic!("ten are all there are");
+                };
+                time.set(denied.earliest_possible() - Duration::from_nanos(1));
+                assert!(verb(meter, 1).is_err(), "behind by {by:?}");
+                time.set(denied.earliest_possible());
+                assert_eq!(verb(meter, 1), Ok(()), "behind by {by:?}");
+            }
+        }
     }
 
     #[test]

@@ -43,8 +43,9 @@ use tokio::task::coop::poll_proceed;
 /// longer, a sixteenth of the time that the head has waited. A caller that acquires or tries meanwhile notices the change, too.
 ///
 /// If a server asks callers to wait (`Retry-After`), take all cells that would conform by then: the next cell conforms at that instant or later, and
-/// no later than one emission interval after it. (If cells come back in ticks, the next tick brings it.) A second answer with the same instant changes
-/// nothing. (For a key of a [`Keyed`](crate::Keyed), do the same with the key of the table, and call [`refresh_key`](crate::Keyed::refresh_key).)
+/// no later than one emission interval after it. (If cells come back in ticks, round that end up to a tick.) A second answer with the same instant
+/// changes nothing. (For a key of a [`Keyed`](crate::Keyed), do the same with the key of the table, and call
+/// [`refresh_key`](crate::Keyed::refresh_key).)
 ///
 /// ```
 /// use ratelimit_meter::{GCRA, Quota};
