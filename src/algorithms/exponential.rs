@@ -519,3 +519,24 @@ fn offset_up(volume: u64, units: f64) -> u64 {
         volume.saturating_add(rounded_up(units))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ExponentialAverage;
+    use crate::algorithm::Decide as _;
+    use crate::units::Volume;
+
+    /// So long before the cells count, a level that decays to them exceeds any number.
+    #[test]
+    fn cancel_long_before_its_cells_is_exact() {
+        let average = ExponentialAverage::from_quota("1000/ms".parse().unwrap()).unwrap();
+        let (now, then) = (Volume(0), Volume(2000 * average.period));
+        let before = average.raised(0, then, 1000.0);
+        let word = average.raised(before, then, 400.0);
+        let left = average.cancel(word, now, 400, then);
+        assert!(
+            left.abs_diff(before) < average.interval / 1000,
+            "{left} instead of {before}"
+        );
+    }
+}
