@@ -164,20 +164,11 @@ impl Charge {
         checked.map_err(ChargeDenied::from)
     }
 
-    /// Returns the longest denial of `cells` now, if there is one. Counts nothing.
-    pub(crate) fn denial(&self, cells: u32) -> Option<ChargeDenied> {
-        let at = self.items.first()?.lane.meters.now();
-        self.longest_denial(cells, at).map(ChargeDenied::from)
-    }
-
-    fn longest_denial(&self, cells: u32, at: Moment) -> Option<Denied> {
-        let denials = self.enforced().filter_map(|item| item.peek(cells, at).err());
-        denials.max_by_key(|denied| denied.wait_ns().unwrap_or(u64::MAX))
-    }
-
     fn check_at(&self, cells: u32, at: Moment) -> Result<(), Denied> {
         // Returns the longest denial: until its end the cells do not conform to all.
-        self.longest_denial(cells, at).map_or(Ok(()), Err)?;
+        let denials = self.enforced().filter_map(|item| item.peek(cells, at).err());
+        let longest = denials.max_by_key(|denied| denied.wait_ns().unwrap_or(u64::MAX));
+        longest.map_or(Ok(()), Err)?;
         let (enforced, trials) = self.items.split_at(self.enforced().count());
         for (index, item) in enforced.iter().enumerate() {
             if let Some(denied) = item.take(cells, at) {
@@ -267,11 +258,6 @@ impl ChargeDenied {
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
         self.wait
-    }
-
-    pub(crate) fn longer(self, other: Self) -> Self {
-        let wait = |denied: Self| denied.wait.unwrap_or(Duration::MAX);
-        if wait(other) > wait(self) { other } else { self }
     }
 }
 

@@ -6,7 +6,6 @@ use super::settle::Settler;
 use crate::charge::{Charge, ChargeDenied};
 use crate::key::Key;
 use crate::limit::Asked;
-use crate::meters::Denied;
 use crate::observe::Observe;
 use core::error::Error;
 use core::fmt;
@@ -58,7 +57,6 @@ trait LateKey: Send + Sync {
     fn is_trial(&self) -> bool;
     /// The limit, and the key as the store gets it.
     fn identity(&self) -> (*const (), &str);
-    fn peek(&self, cells: u32) -> StoreCall<'_, Answer>;
     fn take(&self, cells: u32) -> StoreCall<'_, Answer>;
     fn charge(&self, cells: u64) -> StoreCall<'_, ()>;
     fn refund(&self, cells: u64) -> StoreCall<'_, ()>;
@@ -80,10 +78,6 @@ impl<K: Key + 'static, M: RemoteMeter, H: Observe> LateKey for StoredKey<K, M, H
 
     fn identity(&self) -> (*const (), &str) {
         (Arc::as_ptr(&self.settler.limit).cast(), &self.ask.key)
-    }
-
-    fn peek(&self, cells: u32) -> StoreCall<'_, Answer> {
-        Box::pin(self.settler.limit.peek(&self.ask, cells))
     }
 
     fn take(&self, cells: u32) -> StoreCall<'_, Answer> {
@@ -124,17 +118,6 @@ impl LateItem {
         match answer.denied {
             None => Ok(answer.is_counted),
             Some(denied) => Err(RemoteChargeError::Denied(denied.into())),
-        }
-    }
-
-    /// Returns the denial of `cells`, if there is one for certain. Counts nothing.
-    async fn denial(&self, cells: u32) -> Option<ChargeDenied> {
-        match self {
-            Self::Here(charge) => charge.denial(cells),
-            Self::InStore(key) => match key.peek(cells).await.ok()?.denied? {
-                Denied::Full(_) => None,
-                denied => Some(denied.into()),
-            },
         }
     }
 
@@ -235,11 +218,11 @@ impl RemoteCharge {
     ///
     /// # Errors
     ///
-    /// [`RemoteChargeError`], if the cells do not conform now, or if a store gave no decision. A denial is the longest of those that the stores report by
-    /// [`peek`](RemoteMeter::peek). So a denied check also calls the stores of all later limits.
+    /// [`RemoteChargeError`], if the cells do not conform now, or if a store gave no decision. A denial is that of the first limit that denies. A later
+    /// limit may deny longer, but its store is not called.
     pub async fn check(&self, cells: u32) -> Result<(), RemoteChargeError> {
         let mut counted = SmallVec::<[&LateItem; 4]>::new();
-        for (index, item) in self.items.iter().enumerate() {
+        for item in &*self.items {
             match item.check(cells).await {
                 Ok(true) => counted.push(item),
                 Err(error) if !item.is_trial() => {
@@ -247,28 +230,12 @@ impl RemoteCharge {
                         // If the store fails, the cells stay counted there.
                         let _ = before.refund(cells.into()).await;
                     }
-                    return Err(match error {
-                        RemoteChargeError::Denied(denied) => {
-                            RemoteChargeError::Denied(Self::longest(denied, &self.items[index + 1..], cells).await)
-                        }
-                        failed => failed,
-                    });
+                    return Err(error);
                 }
                 _ => {}
             }
         }
         Ok(())
-    }
-
-    /// Returns the longest denial, of this and those of the enforced limits among `others`: until its end the cells do not conform to all.
-    async fn longest(denied: ChargeDenied, others: &[LateItem], cells: u32) -> ChargeDenied {
-        let mut longest = denied;
-        for other in others.iter().filter(|item| !item.is_trial()) {
-            if let Some(denied) = other.denial(cells).await {
-                longest = longest.longer(denied);
-            }
-        }
-        longest
     }
 
     /// Gives `cells` back, but no more than makes the key idle.

@@ -649,33 +649,20 @@ async fn messages_are_decided_by_every_late_store() {
     assert_eq!(never.wait(), None);
 }
 
-/// As a `Charge` does: until the longest denial ends, the cells do not conform to all.
+/// So a client over its limit costs later stores nothing.
 #[tokio::test(start_paused = true)]
-async fn message_denial_is_the_longest_of_all_stores() {
-    let store = still_store();
-    let late = |name: &str, text: &str| {
-        let meter = SharedMeter::<MemoryStore>::builder(name, quota(text));
-        by_user(text, meter.build(store.clone()).unwrap()).cost(|_| 0).late()
-    };
-    let trial = RateLimitLayer::remote(late("day", "1/d").dry_run());
-    let outer = RateLimitLayer::remote(late("minute", "1/min"));
-    let inner = RateLimitLayer::remote(late("hour", "1/h"));
-    let share = Shared::new(quota("1/min")).unwrap().cost(|_| 0).late().boxed();
-    let local = by_user("9/h", Log::default())
-        .late()
-        .on_failure(OnStoreFailure::Local(share));
-    let local = RateLimitLayer::remote(local);
-    let layers = |handler| trial.layer(outer.layer(inner.layer(local.layer(handler))));
-    let charge = charge_in(layers, log_in(200)).await;
-    charge.check(1).await.unwrap();
-    let Err(RemoteChargeError::Denied(denied)) = charge.check(1).await else {
-        panic!("one a minute");
-    };
-    assert!(denied.wait() <= Some(Duration::from_secs(3600)) && denied.wait() > Some(Duration::from_secs(3000)));
-    let Err(RemoteChargeError::Denied(never)) = charge.check(2).await else {
-        panic!("two never conform");
-    };
-    assert_eq!(never.wait(), None);
+async fn denied_message_asks_no_later_store() {
+    let outer = SharedMeter::<MemoryStore>::builder("minute", quota("1/min"));
+    let outer = by_user("1/min", outer.build(still_store()).unwrap()).cost(|_| 0).late();
+    let log = Log::new(Answer::admitted());
+    let inner = by_user("9/h", log.clone()).cost(|_| 0).late();
+    let (outer, inner) = (RateLimitLayer::remote(outer), RateLimitLayer::remote(inner));
+    let charge = charge_in(|handler| outer.layer(inner.layer(handler)), log_in(200)).await;
+    log.take_calls();
+    assert!(matches!(charge.check(2).await, Err(RemoteChargeError::Denied(_))));
+    assert!(log.take_calls().is_empty());
+    assert_eq!(charge.check(1).await, Ok(()));
+    assert_eq!(log.take_calls(), ["take 1"]);
 }
 
 #[tokio::test(start_paused = true)]
