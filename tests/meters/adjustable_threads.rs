@@ -57,6 +57,8 @@ fn quota_changes_admit_one_burst_per_instant() {
                                 .reserve_at(2, Duration::ZERO, now)
                                 .map_or(0, |reserved| u64::from(reserved.cells()))
                         }
+                        // By a handle whose quota is set while it decides.
+                        3 if meter.clone().take_at(2, now).decision().is_ok() => admitted += 2,
                         _ if meter.check_at(now).is_ok() => admitted += 1,
                         _ => denied += 1,
                     }
