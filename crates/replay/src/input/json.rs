@@ -34,6 +34,9 @@ pub(super) const WRAPPERS: [&str; 11] = [
     "result._raw",
 ];
 
+/// Maximum number of objects and lists around a value.
+const DEEPEST: usize = 8;
+
 /// The name given to the stamp before an object.
 const STAMP: &[u8] = b"time";
 
@@ -253,7 +256,6 @@ impl FieldSurvey {
     }
 
     fn collect(&mut self, value: &Value, has_lists: bool, path: &mut Vec<String>) {
-        const DEEPEST: usize = 8;
         const MOST: usize = 1_000;
         let mut go_on = |step: String, value: &Value| {
             path.push(step);
@@ -513,6 +515,8 @@ fn text_of_raw(raw: &str) -> Option<Vec<u8>> {
     match raw.as_bytes().first()? {
         b'"' => serde_json::from_str::<String>(raw).ok().map(String::into_bytes),
         b'n' => None,
+        // A client can send thousands of lists, one within the other.
+        b'[' if lists_before(raw) > DEEPEST => None,
         b'[' => {
             // The journal writes a message that is not printable as its bytes.
             if let Some(bytes) = serde_json::from_str::<Vec<u8>>(raw)
@@ -530,6 +534,12 @@ fn text_of_raw(raw: &str) -> Option<Vec<u8>> {
         }
         _ => Some(raw.as_bytes().to_vec()),
     }
+}
+
+/// Returns the number of lists that begin before the first value of another kind.
+fn lists_before(raw: &str) -> usize {
+    let bytes = raw.bytes().filter(|byte| !byte.is_ascii_whitespace());
+    bytes.take_while(|&byte| byte == b'[').count()
 }
 
 #[cfg(test)]
@@ -568,6 +578,16 @@ mod tests {
         assert!(fields.values.iter().all(|value| value.get().is_none()));
         for line in ["", "[]", "{", "{\"ts\":1}{\"ts\":2}", "1", "nonsense"] {
             assert_eq!(fields.read(line.as_bytes()), Err(BadLine::NotJson), "{line}");
+        }
+    }
+
+    #[test]
+    fn deeply_nested_list_has_no_text() {
+        let mut fields = FieldValues::new(&[vec!["ts".to_owned()]], |_| true);
+        for (depth, text) in [(2, Some("5")), (30_000, None)] {
+            let line = format!("{{\"ts\":{}5{}}}", "[".repeat(depth), "]".repeat(depth));
+            fields.read(line.as_bytes()).expect("JSON");
+            assert_eq!(fields.values[0].get(), text.map(str::as_bytes), "{depth}");
         }
     }
 

@@ -44,7 +44,8 @@ pub(super) const NAMED: [NamedFormat; 12] = [
         name: "alb",
         what: "AWS Application Load Balancer log",
         regex: concat!(
-            r#"^(?:http|https|h2|grpcs|ws|wss) (?<end>\S+) (?<elb>\S+) (?<ip>\S+?)(?::\d+)? (?<target>\S+) (?<request_processing_time>\S+) (?<target_processing_time>\S+) (?<response_processing_time>\S+) (?<status>\S+) (?<target_status>\S+) (?<received_bytes>\S+) (?<sent_bytes>\S+) "#,
+            // The client has a port, unless another program removed it: eight groups, or the end of an address after `::`, are no port.
+            r#"^(?:http|https|h2|grpcs|ws|wss) (?<end>\S+) (?<elb>\S+) (?<ip>(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}|\S*?[^\s:])(?::\d+)? (?<target>\S+) (?<request_processing_time>\S+) (?<target_processing_time>\S+) (?<response_processing_time>\S+) (?<status>\S+) (?<target_status>\S+) (?<received_bytes>\S+) (?<sent_bytes>\S+) "#,
             quoted!("request"),
             r#"(?: "(?:[^"\\]|\\.)*" \S+ \S+ \S+ "[^"]*" "(?<host>[^"]*)" "[^"]*" \S+ (?<time>\S+))?"#
         ),

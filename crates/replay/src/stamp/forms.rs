@@ -30,6 +30,7 @@ const FORMS: [&str; 37] = [
     "%Y-%m-%dT%H:%M",
     // Excel in Japan and China.
     "%Y/%m/%d %H:%M",
+    // Browsers in Canada.
     "%Y-%m-%d, %H:%M:%S%.f",
     // MariaDB, whose hours have no zero before them.
     "%Y-%m-%d %k:%M:%S%.f",
@@ -237,6 +238,10 @@ fn civil(form: &str, text: &str) -> Result<(DateTime, bool), StampError> {
     // jiff reads a leap second as the second before it.
     let leap = text.contains(":60");
     let local = parsed.to_datetime().map_err(|_| StampError::NoSuchTime)?;
+    // jiff also reads two digits as a year, such as the month of `5/6/24 10:18`.
+    if local.year() < 1_000 {
+        return Err(StampError::UnknownForm);
+    }
     Ok((local, leap))
 }
 

@@ -202,6 +202,8 @@ fn invalid_record_stamps_have_distinct_errors() {
         ("+5", UnknownForm),
         ("yesterday", UnknownForm),
         ("2024-05-20", UnknownForm),
+        ("5/6/24 10:18", UnknownForm),
+        ("05/06/24 10:18:00", UnknownForm),
         ("2024-05-20 00:00:18[Europe/Nowhere]", NoSuchTime),
         ("2024-05-20 00:00:18 CST", ZoneLetters),
         ("Mon May 20 00:00:18 CST 2024", ZoneLetters),

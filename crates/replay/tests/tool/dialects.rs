@@ -135,6 +135,24 @@ fn ports_of_aws_follow_ipv6_addresses_without_brackets() {
 }
 
 #[test]
+fn clients_of_load_balancers_may_lack_ports() {
+    let before = "h2 2024-05-20T00:00:18.186641Z app/web/50 ";
+    let after = r#" 10.0.0.1:80 0.0 0.0 0.0 200 200 0 57 "GET https://example.org:443/a HTTP/2.0" "curl""#;
+    for (client, key) in [
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::3", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:::443", "2001:db8:1:2::/64"),
+        ("[2001:db8:1:2::3]:443", "2001:db8:1:2::/64"),
+        ("203.0.113.7", "203.0.113.7"),
+        ("-", "-"),
+    ] {
+        let (requests, bad) = read(&format!("{before}{client}{after}\n").repeat(2)).expect(client);
+        let keys: Vec<&str> = requests.iter().map(|(_, key)| key.as_str()).collect();
+        assert_eq!((keys, bad), (vec![key, key], 0), "{client}");
+    }
+}
+
+#[test]
 fn virtual_host_may_be_an_address() {
     let line = |host: &str, client: &str| {
         format!("{host} {client} - - [20/May/2024:00:00:18 +0000] \"GET / HTTP/1.1\" 200 5 \"-\" \"curl\"\n")
