@@ -8,6 +8,7 @@
 //!
 //! A key of a table is a store too, in the module `keyed`. The verbs of a meter are written once, over [`Store`].
 
+mod at_once;
 mod atomic;
 #[cfg(feature = "std")]
 mod swappable;
