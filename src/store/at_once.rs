@@ -1,4 +1,4 @@
-//! Decisions made at once: by one look at the word and one exchange, without the exact time. What is uncertain is left to the general steps.
+//! Decisions made at once: by one look at the word and one exchange, without the exact time. The general steps make the uncertain decisions.
 
 use super::atomic::Word;
 use crate::algorithm::Algorithm;
